@@ -1,0 +1,75 @@
+"""Exact, differentiable solid-state NMR spectra of spins that hop between sites.
+
+Every name below is imported when it is first used, so `import jaxnmr` is quick and a spectrum loads only
+the rooms that it needs.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxnmr import (
+        errors as errors,
+        exchange as exchange,
+        isotopes as isotopes,
+        rotations as rotations,
+        spectrum as spectrum,
+        spins as spins,
+        tensors as tensors,
+        units as units,
+    )
+    from jaxnmr._version import __version__ as __version__
+    from jaxnmr.exchange import ExchangeModel as ExchangeModel
+    from jaxnmr.isotopes import isotope as isotope
+    from jaxnmr.spectrum import (
+        MAS as MAS,
+        Axis as Axis,
+        Resolution as Resolution,
+        Spectrum as Spectrum,
+        Static as Static,
+        convergence as convergence,
+        simulate as simulate,
+    )
+    from jaxnmr.spins import Sites as Sites
+    from jaxnmr.tensors import (
+        quadrupole_tensor as quadrupole_tensor,
+        shift_tensor as shift_tensor,
+    )
+
+_ROOMS = ("errors", "exchange", "isotopes", "rotations", "spectrum", "spins", "tensors", "units")
+
+_NAMES = {
+    "ExchangeModel": "jaxnmr.exchange",
+    "isotope": "jaxnmr.isotopes",
+    "Axis": "jaxnmr.spectrum",
+    "MAS": "jaxnmr.spectrum",
+    "Resolution": "jaxnmr.spectrum",
+    "Spectrum": "jaxnmr.spectrum",
+    "Static": "jaxnmr.spectrum",
+    "convergence": "jaxnmr.spectrum",
+    "simulate": "jaxnmr.spectrum",
+    "Sites": "jaxnmr.spins",
+    "quadrupole_tensor": "jaxnmr.tensors",
+    "shift_tensor": "jaxnmr.tensors",
+    "__version__": "jaxnmr._version",
+}
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS, *_NAMES})
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name in _ROOMS:
+        return import_module(f"jaxnmr.{name}")
+    if name in _NAMES:
+        value = getattr(import_module(_NAMES[name]), name)
+        globals()[name] = value  # the next look-up does not come here
+        return value
+    message = f"module 'jaxnmr' has no attribute {name!r}"
+    if not name.startswith("__"):
+        from jaxnmr.errors import near
+
+        message += near(name, (*_ROOMS, *_NAMES))
+    raise AttributeError(message)

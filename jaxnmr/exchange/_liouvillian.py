@@ -1,0 +1,101 @@
+r"""The generator of an observed coherence under exchange, ready for a line-shape solver."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxnmr.errors import is_concrete
+from jaxnmr.exchange._model import ExchangeModel
+from jaxnmr.exchange._modes import motional_modes
+from jaxnmr.spins import PAIR_RANKS, RANKS, Sites, coupling_irreps, frequency_irreps
+
+__all__ = ["Liouvillian", "exchange_populations", "liouvillian"]
+
+
+class Liouvillian(eqx.Module):
+    r"""$\mathbf L(\mathbf n) = \mathbf R + 2\pi i\sum_r \mathbf F_r Y_r(\mathbf n)$; the signal is
+    $s(t) = \mathbf u^T\,\mathrm T\exp\!\int\!\mathbf L\,dt\;\mathbf u$.
+
+    Attributes:
+        relaxation: R, $s^{-1}$, (mode, mode), real: motion, with site-dependent line broadening.
+        precession: F, Hz, (irrep, mode, mode), real, or complex where motion damps the second order.
+        state: u, (mode,).
+        ranks: ranks of the irreps, static.
+        slow: which modes are stationary under the motion, static.
+    """  # noqa: D205
+
+    relaxation: Float[Array, "mode mode"]
+    precession: Array
+    state: Float[Array, " mode"]
+    ranks: tuple[int, ...] = eqx.field(static=True)
+    slow: tuple[bool, ...] = eqx.field(static=True)
+
+    def shifted(self, hz: Float[Array, ""]) -> Liouvillian:
+        """Precession seen from a carrier at `hz`."""
+        eye = jnp.eye(self.state.shape[0], dtype=self.precession.dtype)
+        return eqx.tree_at(lambda s: s.precession, self, self.precession.at[0].add(-hz * eye))
+
+
+def exchange_populations(sites: Sites, model: ExchangeModel) -> Float[Array, " site"]:
+    """Populations of sites under exchange: each connected group keeps its total from `Sites.weights`.
+
+    Raises:
+        ValueError: the model has another number of sites, or explicit weights contradict its populations.
+    """
+    if len(model) != len(sites):
+        raise ValueError(
+            f"exchange: the model has {len(model)} sites and `sites` has {len(sites)}; pass n_sites={len(sites)} if some "
+            "sites do not exchange."
+        )
+    p = model.populations.astype(sites.shift.dtype)
+    if not model.given:
+        for group in model.groups:
+            members = np.asarray(group)
+            p = p.at[members].multiply(sites.populations[members].sum() / p[members].sum())
+    if sites.weights is not None and is_concrete(p) and is_concrete(sites.weights):
+        error = np.abs(np.asarray(p) - np.asarray(sites.weights))
+        if error.max() > 1e-3:
+            i = int(error.argmax())
+            raise ValueError(
+                f"weights: site {i} has weight {float(sites.weights[i]):g}, but the exchange gives it population "
+                f"{float(p[i]):g}. With exchange the populations rule: leave `weights` out, or pass populations to "
+                "ExchangeModel.from_rates."
+            )
+    return p
+
+
+def liouvillian(
+    sites: Sites, model: ExchangeModel, m: float, field: Float[Array, ""], linewidth: Float[Array, " site"] | None
+) -> Liouvillian:
+    """Assemble the generator of the transition (m, m - 1) in the basis of the motion's modes.
+
+    Args:
+        sites: tensors of the N sites.
+        model: their jumps.
+        m: upper level.
+        field: tesla.
+        linewidth: Lorentzian FWHM of each site, Hz, where they differ; None where one width is applied afterwards.
+
+    Returns:
+        The generator; quadrupolar nuclei carry the second-order term of moving sites.
+    """
+    populations = exchange_populations(sites, model)
+    modes = motional_modes(model, populations)
+    relaxation = modes.rates
+    if linewidth is not None:
+        relaxation = relaxation - jnp.pi * modes.transform(linewidth[None, :])[0]
+    first = modes.transform(frequency_irreps(sites, m, field, second_order=False))
+    if sites.quadrupole is None:
+        keep = 1 + 5  # no rank 4 in a shift
+        return Liouvillian(relaxation, first[:keep], modes.state, RANKS[:2], modes.slow)
+    omega = 2 * jnp.pi * jnp.abs(sites.nucleus.larmor_frequency(field))
+    second = modes.transform(coupling_irreps(sites, m, field, modes.resolvents(omega)))
+    # M = 2 pi i F, so F = -i M / 2 pi.
+    turned = jax.lax.complex(second.imag, -second.real) / (2 * jnp.pi)
+    even = np.concatenate([np.full(2 * rank + 1, rank in RANKS) for rank in PAIR_RANKS])
+    turned = turned.at[np.flatnonzero(even)].add(first)
+    return Liouvillian(relaxation, turned, modes.state, PAIR_RANKS, modes.slow)

@@ -1,0 +1,25 @@
+"""Experiments, line-shape solvers and spectra."""
+
+from jaxnmr.spectrum._axis import Axis
+from jaxnmr.spectrum._experiments import MAGIC_ANGLE, MAS, Static
+from jaxnmr.spectrum._grids import Fibonacci, Octahedral
+from jaxnmr.spectrum._resolution import Resolution
+from jaxnmr.spectrum._simulate import Convergence, Decay, convergence, decay, resolve, simulate
+from jaxnmr.spectrum._spectrum import Spectrum
+
+__all__ = [
+    "MAGIC_ANGLE",
+    "MAS",
+    "Axis",
+    "Convergence",
+    "Decay",
+    "Fibonacci",
+    "Octahedral",
+    "Resolution",
+    "Spectrum",
+    "Static",
+    "convergence",
+    "decay",
+    "resolve",
+    "simulate",
+]

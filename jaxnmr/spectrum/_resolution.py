@@ -1,0 +1,127 @@
+"""Sizes of a calculation: chosen from what is known when it starts, or given."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxnmr.spectrum._grids import Fibonacci, Grid
+
+__all__ = ["Resolution", "Survey", "choose"]
+
+# Decay of the signal over the record, e^-8: what is cut off is 3e-4 of a Lorentzian line in relative L2.
+_DECAY = 8.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolution:
+    """Static sizes of a simulation; whatever is None is chosen. Each change compiles once.
+
+    Attributes:
+        orientations: crystallites on the hemisphere.
+        phases: samples, and start phases, of a rotor period (MAS at a finite rate). `phases` times the rate must exceed
+            the whole line, sidebands included.
+        samples: points of the free-induction decay; under MAS rounded up to whole rotor periods.
+        substeps: propagation steps for each sample (exchange under MAS); the error falls with their square.
+        grid: powder grid, `Fibonacci()` or `Octahedral(octant=...)`.
+        smooth: spread each orientation over its cell (see `Fibonacci`); off for comparisons crystallite by crystallite.
+    """
+
+    orientations: int | None = None
+    phases: int | None = None
+    samples: int | None = None
+    substeps: int | None = None
+    grid: Grid = Fibonacci()
+    smooth: bool = True
+
+    def __post_init__(self):
+        """Refuse sizes that cannot work."""
+        for name, least in (("orientations", 1), ("phases", 2), ("samples", 2), ("substeps", 1)):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int | np.integer) or value < least):
+                raise ValueError(f"{name}: got {value!r}; give an integer >= {least}, or None to have it chosen.")
+
+    def finer(self, factor: int = 2) -> Resolution:
+        """Every given size multiplied, for a look at convergence; orientations by the square."""
+        scale = lambda value, by: None if value is None else value * by  # noqa: E731
+        return dataclasses.replace(
+            self,
+            orientations=scale(self.orientations, factor**2),
+            phases=scale(self.phases, factor),
+            samples=scale(self.samples, factor**2),
+        )
+
+
+class Survey(NamedTuple):
+    """What the choice rests on, Hz: the line with all sidebands, the widest rotor-averaged pattern, the axis, the widths."""
+
+    low: float
+    high: float
+    pattern: float
+    axis_low: float
+    axis_high: float
+    lorentzian: float
+    gaussian: float
+
+
+def choose(
+    resolution: Resolution | None, survey: Survey, rate: float | None, exchange: bool
+) -> tuple[Resolution, Resolution]:
+    """Complete a resolution.
+
+    Args:
+        resolution: what the user gave.
+        survey: of the problem.
+        rate: rotor frequency where it is finite, else None.
+        exchange: whether sites exchange.
+
+    Returns:
+        The resolution to use, and what would have been chosen.
+    """
+    given = resolution or Resolution()
+    hull = max(survey.high, survey.axis_high) - min(survey.low, survey.axis_low)
+    line = survey.high - survey.low
+    width = survey.lorentzian + survey.gaussian
+    record = _record(survey)
+    if rate is None:
+        phases = None
+        samples = _bucket(1.2 * hull * record, 256)
+    else:
+        phases = given.phases or max(8, _bucket(1.15 * hull / rate, 8))
+        samples = phases * _bucket(record * rate, 4)
+    # Orientations: enough for the pattern's width in linewidths, and for the sidebands' intensities.
+    cells = survey.pattern / width
+    orientations = 40 * cells if cells > 1 else 40
+    orientations = max(orientations, 300 if rate is None else 200 + 20 * line / rate)
+    chosen = Resolution(
+        orientations=_bucket(min(orientations, 200_000), 64),
+        phases=phases,
+        samples=samples,
+        substeps=1,
+        grid=given.grid,
+        smooth=given.smooth,
+    )
+    pick = lambda name: getattr(given, name) if getattr(given, name) is not None else getattr(chosen, name)  # noqa: E731
+    final = dataclasses.replace(
+        given, **{name: pick(name) for name in ("orientations", "phases", "samples", "substeps")}
+    )
+    return final, chosen
+
+
+def _record(survey: Survey) -> float:
+    """Duration, s, over which the broadening decays by e^-8: pi L t + (pi G t)^2 / (4 ln 2) = 8."""
+    a = (np.pi * survey.gaussian) ** 2 / (4 * np.log(2))
+    b = np.pi * survey.lorentzian
+    if a == 0:
+        return _DECAY / b
+    return (math.sqrt(b * b + 4 * a * _DECAY) - b) / (2 * a)
+
+
+def _bucket(value: float, least: int) -> int:
+    """Round up to 4, 5, 6 or 7 times a power of two, so that similar problems share one compilation."""
+    value = max(value, least)
+    power = 2 ** max(0, math.floor(math.log2(value)) - 2)
+    return power * math.ceil(value / power - 1e-9)

@@ -1,0 +1,414 @@
+"""The front desk of the solvers: from sites and an experiment to a spectrum."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Complex, Float
+
+from jaxnmr.errors import AxisWarning, PerturbationWarning, ResolutionWarning, is_concrete, warn
+from jaxnmr.exchange import ExchangeModel, exchange_populations, liouvillian
+from jaxnmr.harmonics import harmonics
+from jaxnmr.spectrum._axis import Axis
+from jaxnmr.spectrum._experiments import MAS, Static
+from jaxnmr.spectrum._grids import Fibonacci
+from jaxnmr.spectrum._powder import powder_cells
+from jaxnmr.spectrum._resolution import Resolution, Survey, choose
+from jaxnmr.spectrum._rotor import polar_means
+from jaxnmr.spectrum._solver_mas import mas_exchange_signal
+from jaxnmr.spectrum._solver_rigid import rigid_signal
+from jaxnmr.spectrum._solver_static import static_exchange_signal
+from jaxnmr.spectrum._spectrum import Spectrum
+from jaxnmr.spectrum._transform import apodise, evaluate
+from jaxnmr.spins import RANKS, Sites, frequency_irreps, quadrupolar_ratio, transitions
+
+__all__ = ["Convergence", "Decay", "convergence", "decay", "resolve", "simulate"]
+
+Experiment = Static | MAS
+
+
+class Decay(NamedTuple):
+    r"""A free-induction decay, averaged over the powder and the rotor's start phase, without apodisation.
+
+    Attributes:
+        signal: $s(j\,dt)$, one at t = 0, complex, (times,).
+        dt: s.
+        carrier: Hz from the reference; the signal precesses as $e^{2\pi i(\nu - \mathrm{carrier})t}$.
+    """
+
+    signal: Complex[Array, " times"]
+    dt: Float[Array, ""]
+    carrier: Float[Array, ""]
+
+
+class Convergence(NamedTuple):
+    """Relative L2 change of a spectrum when one size is refined, and with it the resolution examined."""
+
+    orientations: float
+    phases: float
+    samples: float
+    resolution: Resolution
+
+
+def simulate(
+    sites: Sites,
+    experiment: Experiment,
+    axis: Axis,
+    *,
+    exchange: ExchangeModel | None = None,
+    linewidth: ArrayLike,
+    gaussian: ArrayLike = 0.0,
+    resolution: Resolution | None = None,
+) -> Spectrum:
+    r"""The spectrum of a powder whose nuclei sit in, or jump between, sites.
+
+    $$S(\nu) = 2\,\mathrm{Re}\int_0^\infty dt\;e^{-2\pi i\nu t}\,\Big\langle \mathbf 1^\top\,\mathrm T\exp\Big[\int_0^t
+      \big(\mathbf K + 2\pi i\,\mathrm{diag}\,\boldsymbol\nu(t') - \pi\,\mathrm{diag}\,\boldsymbol\Delta +
+      \mathbf M(t')\big)dt'\Big]\mathbf p\Big\rangle$$
+
+    with M the second-order quadrupolar term of moving sites (`jaxnmr.spins.coupling_irreps`), right for any k against the
+    Larmor frequency. Differentiable in every array of every argument, forward and reverse, k = 0 included.
+
+    Dipolar coupling, pulses and relaxation other than by the jumps are not simulated.
+
+    Args:
+        sites: tensors in one crystal frame.
+        experiment: `Static(field)` or `MAS(field, rate)`.
+        axis: where to evaluate; a window smaller than the line does not fold.
+        exchange: jumps among the sites; without it each site is its own line.
+        linewidth: Lorentzian FWHM, Hz, one for all sites or one each (inside the generator).
+        gaussian: Gaussian FWHM, Hz.
+        resolution: static sizes. None picks them from axis, experiment and concrete values, for a relative L2 error of
+            about 1e-3 where the widest pattern is below 100 linewidths; see `convergence`. Where values are traced (under
+            `jit`, `grad` of the tensors) the line's extent is unknown: sizes then come from axis, rate and whatever is
+            concrete, taking the line to lie within the axis. Sizes do not depend on exchange rates.
+
+    Returns:
+        Density per Hz at the points of the axis; its integral over all frequencies is one.
+
+    Raises:
+        ValueError: arguments that do not fit each other; each message names the argument and a remedy.
+
+    Warns:
+        PerturbationWarning: nu_Q / nu_0 > 0.1. AxisWarning: the axis misses the line. ResolutionWarning: the resolution
+            or the axis is too coarse for the linewidth.
+    """
+    linewidth, gaussian = _widths(sites, linewidth, gaussian)
+    _check(sites, experiment, axis, exchange)
+    final = resolve(
+        sites, experiment, axis, exchange=exchange, linewidth=linewidth, gaussian=gaussian, resolution=resolution
+    )
+    return _spectrum(sites, experiment, axis, exchange, linewidth, gaussian, final)
+
+
+def decay(
+    sites: Sites,
+    experiment: Experiment,
+    axis: Axis,
+    *,
+    exchange: ExchangeModel | None = None,
+    linewidth: ArrayLike = 0.0,
+    resolution: Resolution | None = None,
+) -> Decay:
+    """The free-induction decay behind `simulate`, before the Gaussian and any linewidth common to all sites.
+
+    Arguments as `simulate`; a single `linewidth` only helps to choose the record's length and may be zero where
+    `resolution.samples` is given.
+
+    Raises:
+        ValueError: as `simulate`.
+    """
+    widths, gaussian = _widths(sites, linewidth, 0.0, allow_zero=resolution is not None and bool(resolution.samples))
+    _check(sites, experiment, axis, exchange)
+    final = resolve(
+        sites, experiment, axis, exchange=exchange, linewidth=widths, gaussian=gaussian, resolution=resolution
+    )
+    return _decay(sites, experiment, axis, exchange, widths if widths.ndim else None, final)
+
+
+def resolve(
+    sites: Sites,
+    experiment: Experiment,
+    axis: Axis,
+    *,
+    exchange: ExchangeModel | None = None,
+    linewidth: ArrayLike,
+    gaussian: ArrayLike = 0.0,
+    resolution: Resolution | None = None,
+) -> Resolution:
+    """The sizes that `simulate` would use; warns where the given ones, or the axis, are too coarse.
+
+    Arguments as `simulate`.
+    """
+    linewidth, gaussian = _widths(sites, linewidth, gaussian, allow_zero=True)
+    axis_hz = _known(lambda: axis.in_hz(jnp.abs(sites.nucleus.larmor_frequency(experiment.field))), axis, experiment.field)
+    rate = None
+    if isinstance(experiment, MAS) and not experiment.infinite:
+        rate = float(experiment.rate) if is_concrete(experiment.rate) else None
+        if rate is None and (resolution is None or resolution.phases is None or resolution.samples is None):
+            raise ValueError(
+                "resolution: the spinning rate is traced, so the number of rotor phases cannot be chosen; pass "
+                "resolution=Resolution(phases=..., samples=...), or keep `rate` out of jit."
+            )
+    if axis_hz is None:
+        if resolution is None or None in (resolution.orientations, resolution.samples):
+            raise ValueError(
+                "resolution: field or axis is traced, so sizes cannot be chosen; pass resolution=Resolution(orientations=..., "
+                "phases=..., samples=...), or keep them out of jit."
+            )
+        return dataclasses.replace(resolution, substeps=resolution.substeps or 1)
+    low_axis, high_axis = float(axis_hz.min()), float(axis_hz.max())
+    extent = high_axis - low_axis
+    step = extent / (axis.points - 1)
+    lorentzian = float(np.min(np.asarray(linewidth))) if is_concrete(linewidth) else 0.0
+    gauss = float(np.asarray(gaussian)) if is_concrete(gaussian) else 0.0
+    known_width = is_concrete(linewidth, gaussian) and lorentzian + gauss > 0
+    if not known_width and lorentzian + gauss == 0:
+        lorentzian = 2 * step  # nothing narrower shows on this axis
+    if is_concrete(sites, experiment):
+        low, high, pattern, ratio = (float(x) for x in _survey(sites, experiment))
+        if ratio > 0.1:
+            warn(
+                f"quadrupole: nu_Q / nu_0 = {ratio:.2g} for {sites.isotope} at {float(experiment.field):g} T; second-order "
+                "perturbation theory is in doubt above 0.1. Use a higher field.",
+                PerturbationWarning,
+            )
+        reach = 3 * (lorentzian + gauss)
+        if high + reach < low_axis or low - reach > high_axis:
+            scale = 1e6 / float(np.abs(sites.nucleus.larmor_frequency(experiment.field)))
+            warn(
+                f"axis: the window {low_axis:.6g} to {high_axis:.6g} Hz misses the line, which lies at {low:.6g} to "
+                f"{high:.6g} Hz ({low * scale:.5g} to {high * scale:.5g} ppm).",
+                AxisWarning,
+            )
+    else:
+        low, high, pattern = low_axis, high_axis, extent if rate is None else extent / 4
+    survey = Survey(low, high, pattern, low_axis, high_axis, lorentzian, gauss)
+    final, chosen = choose(resolution, survey, rate, exchange is not None)
+    if known_width and step > 1.5 * (lorentzian + gauss):
+        warn(
+            f"axis: points are {step:.4g} Hz apart, the narrowest line is {lorentzian + gauss:.4g} Hz wide; use at least "
+            f"{int(extent / (lorentzian + gauss)) + 2} points, or a wider line.",
+            ResolutionWarning,
+        )
+    if resolution is not None and known_width:
+        _compare(final, chosen, lorentzian + gauss)
+    return final
+
+
+def convergence(
+    sites: Sites,
+    experiment: Experiment,
+    axis: Axis,
+    *,
+    exchange: ExchangeModel | None = None,
+    linewidth: ArrayLike,
+    gaussian: ArrayLike = 0.0,
+    resolution: Resolution | None = None,
+) -> Convergence:
+    """Measure the error of a resolution: refine one size at a time and compare spectra.
+
+    Orientations are quadrupled, phases doubled, samples doubled. Arguments as `simulate`, with concrete values.
+
+    Returns:
+        Relative L2 changes over the axis; phases is 0 where there are none.
+    """
+    base = resolve(
+        sites, experiment, axis, exchange=exchange, linewidth=linewidth, gaussian=gaussian, resolution=resolution
+    )
+    assert base.orientations is not None and base.samples is not None
+
+    def run(resolution: Resolution) -> np.ndarray:
+        spectrum = simulate(
+            sites, experiment, axis, exchange=exchange, linewidth=linewidth, gaussian=gaussian, resolution=resolution
+        )
+        return np.asarray(spectrum.intensity, dtype=np.float64)
+
+    start = run(base)
+
+    def change(**sizes: int) -> float:
+        finer = run(dataclasses.replace(base, **sizes))
+        return float(np.linalg.norm(finer - start) / np.linalg.norm(finer))
+
+    phases = 0.0
+    if base.phases is not None:
+        phases = change(phases=2 * base.phases, samples=2 * base.samples)
+    return Convergence(
+        orientations=change(orientations=4 * base.orientations),
+        phases=phases,
+        samples=change(samples=2 * base.samples),
+        resolution=base,
+    )
+
+
+@partial(jax.jit, static_argnames="resolution")
+def _spectrum(
+    sites: Sites,
+    experiment: Experiment,
+    axis: Axis,
+    exchange: ExchangeModel | None,
+    linewidth: Array,
+    gaussian: Array,
+    resolution: Resolution,
+) -> Spectrum:
+    signal, dt, carrier = _decay(sites, experiment, axis, exchange, linewidth if linewidth.ndim else None, resolution)
+    signal = apodise(signal, dt, 0.0 if linewidth.ndim else linewidth, gaussian)
+    larmor = jnp.abs(sites.nucleus.larmor_frequency(experiment.field))
+    ends = axis.in_hz(larmor)
+    step = (ends[1] - ends[0]) / (axis.points - 1)
+    intensity = evaluate(signal, dt, ends[0] - carrier, step, axis.points)
+    values = axis.values()
+    ppm, hz = (values, values * (1e-6 * larmor)) if axis.unit == "ppm" else (values / (1e-6 * larmor), values)
+    return Spectrum(ppm, hz, intensity)
+
+
+@partial(jax.jit, static_argnames="resolution")
+def _decay(
+    sites: Sites,
+    experiment: Experiment,
+    axis: Axis,
+    exchange: ExchangeModel | None,
+    linewidth: Array | None,
+    resolution: Resolution,
+) -> Decay:
+    """Sum of the observed transitions' decays, on one time axis about one carrier."""
+    assert resolution.orientations is not None and resolution.samples is not None
+    spinning = isinstance(experiment, MAS) and not experiment.infinite
+    angle = experiment.angle if isinstance(experiment, MAS) else None
+    observed = transitions(sites.nucleus, experiment.transition)
+    carrier, bandwidth = _band(sites, experiment, axis)
+    periods, phases = resolution.samples, 1
+    if spinning:
+        assert isinstance(experiment, MAS) and resolution.phases is not None
+        phases = resolution.phases
+        periods = max(2, -(-resolution.samples // phases))
+        bandwidth = experiment.rate * phases
+    points = resolution.grid.points(resolution.orientations)
+    frozen = exchange is None or len(sites) == 1
+    weights = sites.populations if exchange is None else exchange_populations(sites, exchange)
+    dtype = sites.shift.dtype
+    cells = powder_cells(points, resolution.smooth, dtype)
+
+    def one(m: float) -> Array:
+        if frozen:
+            irreps = frequency_irreps(sites, m, experiment.field, second_order=True)
+            irreps = irreps.at[0].add(-carrier)
+            ranks = RANKS
+            if sites.quadrupole is None:
+                irreps, ranks = irreps[:6], RANKS[:2]
+            return rigid_signal(
+                irreps, weights, linewidth, points, ranks, bandwidth, periods, phases, angle, resolution.smooth
+            )
+        assert exchange is not None
+        generator = liouvillian(sites, exchange, m, experiment.field, linewidth).shifted(carrier)
+        if spinning:
+            assert isinstance(experiment, MAS)
+            return mas_exchange_signal(
+                generator, cells, experiment.rate, experiment.angle, phases, periods, resolution.substeps or 1
+            )
+        if angle is not None:
+            generator = dataclasses.replace(
+                generator, precession=generator.precession * polar_means(angle, generator.ranks)[:, None, None]
+            )
+        return static_exchange_signal(generator, cells, bandwidth, periods)
+
+    signal = sum(weight * one(m) for m, weight in observed)
+    return Decay(jnp.asarray(signal), 1 / bandwidth, carrier)
+
+
+def _band(sites: Sites, experiment: Experiment, axis: Axis) -> tuple[Array, Array]:
+    """Centre of the axis, and a bandwidth about which neither line nor axis folds."""
+    larmor = jnp.abs(sites.nucleus.larmor_frequency(experiment.field))
+    ends = axis.in_hz(larmor)
+    low, high, *_ = _extent(sites, experiment)
+    top, bottom = jnp.maximum(jnp.max(ends), high), jnp.minimum(jnp.min(ends), low)
+    band = jax.lax.stop_gradient(1.15 * (top - bottom))
+    return jax.lax.stop_gradient(ends.mean()), band
+
+
+@jax.jit
+def _survey(sites: Sites, experiment: Experiment) -> tuple[Array, Array, Array, Array]:
+    return (*_extent(sites, experiment), quadrupolar_ratio(sites, experiment.field))
+
+
+def _extent(sites: Sites, experiment: Experiment) -> tuple[Array, Array, Array]:
+    """Lowest and highest frequency of any site in any direction, and the widest pattern that the rotor leaves."""
+    directions = Fibonacci().points(300).directions
+    basis = jnp.asarray(np.stack([np.broadcast_to(y, 300) for y in harmonics(directions.T, RANKS)]), sites.shift.dtype)
+    lows, highs, patterns = [], [], []
+    infinite = isinstance(experiment, MAS) and experiment.infinite
+    for m, _ in transitions(sites.nucleus, experiment.transition):
+        irreps = frequency_irreps(sites, m, experiment.field, second_order=True)
+        averaged = irreps
+        if isinstance(experiment, MAS):
+            averaged = irreps * polar_means(experiment.angle, RANKS)[:, None]
+        rest = averaged.T @ basis
+        patterns.append((rest.max(axis=1) - rest.min(axis=1)).max())
+        whole = rest if infinite else irreps.T @ basis
+        lows.append(whole.min())
+        highs.append(whole.max())
+    low, high = jnp.stack(lows).min(), jnp.stack(highs).max()
+    margin = 0.02 * (high - low)
+    return low - margin, high + margin, jnp.stack(patterns).max()
+
+
+def _widths(
+    sites: Sites, linewidth: ArrayLike, gaussian: ArrayLike, allow_zero: bool = False
+) -> tuple[Array, Array]:
+    dtype = sites.shift.dtype
+    linewidth, gaussian = jnp.asarray(linewidth, dtype), jnp.asarray(gaussian, dtype)
+    if linewidth.ndim and linewidth.shape != (len(sites),):
+        raise ValueError(f"linewidth: got shape {linewidth.shape}; give one number or one per site, ({len(sites)},).")
+    if gaussian.ndim:
+        raise ValueError(f"gaussian: got shape {gaussian.shape}; give one number.")
+    for name, value in (("linewidth", linewidth), ("gaussian", gaussian)):
+        if is_concrete(value) and not (np.isfinite(value).all() and (np.asarray(value) >= 0).all()):
+            raise ValueError(f"{name}: got {np.asarray(value).tolist()} Hz; a full width is finite and >= 0.")
+    if not allow_zero and is_concrete(linewidth, gaussian):
+        narrowest = float(np.min(np.asarray(linewidth))) + float(np.asarray(gaussian))
+        if narrowest == 0:
+            raise ValueError("linewidth: got 0 Hz with gaussian 0; a sampled spectrum needs some width, such as 50 Hz.")
+    return linewidth, gaussian
+
+
+def _check(sites: Sites, experiment: Experiment, axis: Axis, exchange: ExchangeModel | None) -> None:
+    for name, value, kinds in (
+        ("sites", sites, Sites),
+        ("experiment", experiment, (Static, MAS)),
+        ("axis", axis, Axis),
+        ("exchange", exchange, (ExchangeModel, type(None))),
+    ):
+        if not isinstance(value, kinds):
+            wanted = " or ".join(k.__name__ for k in (kinds if isinstance(kinds, tuple) else (kinds,)))
+            raise ValueError(f"{name}: got {type(value).__name__}; give {wanted}.")
+    transitions(sites.nucleus, experiment.transition)
+    if exchange is not None:
+        exchange_populations(sites, exchange)
+
+
+def _known(make, *needs) -> np.ndarray | None:
+    """A value computed now, or None where something it needs is traced."""
+    if not is_concrete(*needs):
+        return None
+    with jax.ensure_compile_time_eval():
+        return np.asarray(make(), dtype=np.float64)
+
+
+def _compare(final: Resolution, chosen: Resolution, width: float) -> None:
+    """Warn of given sizes far below what the linewidth asks for."""
+    for name, slack, cure in (
+        ("orientations", 8, "powder ripples will show"),
+        ("phases", 1.3, "sidebands will fold"),
+        ("samples", 2, "the decay will be cut short"),
+    ):
+        have, want = getattr(final, name), getattr(chosen, name)
+        if have is not None and want is not None and have * slack < want:
+            warn(
+                f"resolution: {name}={have} is coarse for a line of {width:.4g} Hz ({cure}); {want} would be chosen.",
+                ResolutionWarning,
+            )

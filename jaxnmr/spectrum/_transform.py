@@ -1,0 +1,109 @@
+r"""From a free-induction decay to a spectrum on any axis.
+
+$$S(\nu) = 2\,\mathrm{Re}\;dt\left[\tfrac12 s_0 + \sum_{j \ge 1} s_j\,e^{-2\pi i\nu\,j\,dt}\right]$$
+
+is evaluated at every axis point by a zero-padded fast Fourier transform and an interpolation of compact support, a
+non-uniform transform whose error (1e-6 in float32, 1e-11 in float64) is below the arithmetic's.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+__all__ = ["apodise", "evaluate"]
+
+
+def apodise(
+    signal: Complex[Array, " times"],
+    dt: Float[Array, ""],
+    lorentzian: Float[Array, ""] | float,
+    gaussian: Float[Array, ""] | float,
+) -> Complex[Array, " times"]:
+    r"""Broaden by $e^{-\pi\Delta t}\,e^{-(\pi G t)^2/(4\ln 2)}$: a Lorentzian and a Gaussian of FWHM Delta and G, Hz."""
+    t = jnp.arange(signal.shape[0], dtype=dt.dtype) * dt
+    return signal * jnp.exp(-jnp.pi * lorentzian * t - (jnp.pi * gaussian * t) ** 2 / (4 * np.log(2)))
+
+
+def evaluate(
+    signal: Complex[Array, " times"],
+    dt: Float[Array, ""],
+    start: Float[Array, ""],
+    step: Float[Array, ""],
+    points: int,
+) -> Float[Array, " points"]:
+    """The spectrum, per Hz, at `start + step * arange(points)` (Hz from the carrier of the signal).
+
+    Periodic in 1 / dt: the caller keeps line and axis within one period.
+    """
+    times = signal.shape[0]
+    width, beta, length, correction = _plan(times, jnp.finfo(dt.dtype).bits)
+    weights = np.where(np.arange(times) == 0, 0.5, 1.0) * correction
+    spectrum = jnp.fft.fft(_centred(signal * jnp.asarray(weights, dt.dtype), length))
+    # Position of each point on the grid of the transform.
+    u = (start + step * jnp.arange(points, dtype=dt.dtype)) * (dt * length)
+    left = jnp.ceil(jax.lax.stop_gradient(u) - width / 2)
+    taps = jnp.arange(width, dtype=dt.dtype)[None, :]
+    distance = u[:, None] - left[:, None] - taps
+    kernel = _kernel(distance * (2 / width), beta)
+    index = jnp.mod(left.astype(jnp.int32)[:, None] + jnp.arange(width, dtype=jnp.int32)[None, :], length)
+    values = (kernel * spectrum[index]).sum(axis=1)
+    # The record was centred before the transform; turn its phase back. Whole turns go first, for single precision.
+    turns = u * ((times // 2) / length)
+    angle = 2 * jnp.pi * (turns - jnp.round(jax.lax.stop_gradient(turns)))
+    return 2 * dt * (values.real * jnp.cos(angle) + values.imag * jnp.sin(angle))
+
+
+def _centred(signal: Array, length: int) -> Array:
+    """Zero-pad to `length` with the middle of the record at time 0, where the interpolation is most exact."""
+    half = signal.shape[0] // 2
+    gap = jnp.zeros((length - signal.shape[0],), signal.dtype)
+    return jnp.concatenate([signal[half:], gap, signal[:half]])
+
+
+def _kernel(x: Array, beta: float) -> Array:
+    """Exponential of a semicircle, zero outside [-1, 1], with a safe derivative at its ends."""
+    inside = 1 - x**2
+    live = inside > 0
+    root = jnp.sqrt(jnp.where(live, inside, 1.0))
+    return jnp.where(live, jnp.exp(beta * (root - 1)), 0.0)
+
+
+@cache
+def _plan(times: int, bits: int) -> tuple[int, float, int, np.ndarray]:
+    """Width and shape of the kernel, length of the transform, and what undoes the kernel in time.
+
+    References:
+        Barnett, Magland and af Klinteberg, SIAM J. Sci. Comput. 41, C479 (2019).
+    """
+    width = 8 if bits <= 32 else 14
+    beta = 2.3 * width
+    length = _smooth(2 * times)
+    # Fourier transform of the kernel by Gauss-Legendre quadrature; real and even.
+    x, weight = np.polynomial.legendre.leggauss(60)
+    kernel = np.exp(beta * (np.sqrt(1 - x**2) - 1)) * weight * (width / 2)
+    t = np.arange(times) - times // 2
+    transform = np.zeros(times)
+    for node, value in zip(x, kernel, strict=True):
+        transform += value * np.cos(2 * np.pi * t * node * (width / 2) / length)
+    return width, beta, length, 1 / transform
+
+
+def _smooth(n: int) -> int:
+    """The least product of 2, 3 and 5 that is >= n: a fast length for the transform."""
+    best = 1 << (n - 1).bit_length()
+    five = 1
+    while five < best:
+        three = five
+        while three < best:
+            two = three
+            while two < n:
+                two *= 2
+            best = min(best, two)
+            three *= 3
+        five *= 5
+    return best

@@ -1,0 +1,166 @@
+"""The demonstration: what it computes, what it writes, and how it refuses."""
+
+import math
+import os
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from jaxnmr.cli import _demo, _figure, _main
+
+runner = CliRunner()
+
+
+def fake_series(field=14.1):
+    """Two Gaussians that merge: enough to draw without computing a spectrum."""
+    rates = np.logspace(2, 12, 11)
+    ppm = np.linspace(*_demo.WINDOW, 128)
+    centres = 80 + 30 / (1 + np.log10(rates))[:, None]
+    return _demo.Series(
+        field=field,
+        larmor_frequency=81.3e6,
+        rates=rates,
+        ppm=ppm,
+        hz=ppm * 81.3,
+        intensity=np.exp(-(((ppm - centres) / 15) ** 2)),
+        coalescence=1e4,
+        second_transition=5e8,
+    )
+
+
+@pytest.fixture
+def no_physics(monkeypatch):
+    """The command with its spectra replaced by a drawing of some."""
+    monkeypatch.setattr(_demo, "compiled_spectrum", lambda field, points: None)
+    monkeypatch.setattr(_demo, "series", lambda field, rates, spectrum, report: fake_series(field))
+
+
+def test_quick_demo_writes_figure_and_tables(tmp_path):
+    """The real thing, small: a PNG, one CSV a field, and times apart."""
+    picture = tmp_path / "demo.png"
+    done = runner.invoke(_main.app, ["demo", "--quick", "--output", str(picture), "--csv", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "to compile" in done.output
+    assert "to run" in done.output
+    for field in ("14.1", "23.5"):
+        table = np.loadtxt(tmp_path / f"jaxnmr-demo-{field}T.csv", delimiter=",", skiprows=1)
+        assert table.shape == (512, 2 + 11)
+        assert np.isfinite(table).all()
+        # The window holds the centreband and at most loses sidebands: most of the unit area is in it.
+        step = abs(table[1, 1] - table[0, 1])
+        areas = table[:, 2:].sum(axis=0) * step
+        assert (areas > 0.8).all()
+        assert (areas < 1.05).all()
+
+
+def test_splitting_against_the_formula_by_hand():
+    """I = 5/2: the second-order shift is -(6/1000) (C_Q / nu_0)^2 (1 + eta^2 / 3)."""
+    larmor = 14.1 * 5.774236e6  # Hz, 17O's |gamma| / 2 pi is 5.774 MHz/T
+    shifts = [
+        delta * 1e-6 - 6e-3 * (c_q / larmor) ** 2 * (1 + eta**2 / 3)
+        for delta, c_q, eta in zip((110, 160), (7.4e6, 7.0e6), (0.3, 0.4), strict=True)
+    ]
+    assert math.isclose(_demo.splitting(14.1), larmor * (shifts[1] - shifts[0]), rel_tol=1e-3)
+
+
+def test_second_order_shift_moves_with_the_second_transition():
+    """At infinite speed the centre goes from the mean of squares to the square of the mean."""
+    larmor = abs(float(_demo.jn.isotope("17O").larmor_frequency(14.1)))
+    coupling = np.asarray(_demo.oxygen_pair().quadrupole)
+    squares = [(t**2).sum() for t in (coupling[0], coupling[1], coupling.mean(axis=0))]
+    # C_Q^2 (1 + eta^2 / 3) is 2/3 of the sum of the squared elements.
+    shift = [-6e-3 * (2 / 3) * square / larmor**2 * 1e6 for square in squares]
+    slow, fast = np.mean(_demo.DELTA_ISO) + np.array([np.mean(shift[:2]), shift[2]])
+    assert fast - slow > 20  # ppm: the effect that the figure is for
+    spectrum = _demo.spectrum_at(14.1, 512)
+    for k, centre in ((1e7, slow), (1e12, fast)):
+        trace = spectrum(_demo.jnp.asarray(k))
+        found = np.average(np.asarray(trace.ppm), weights=np.asarray(trace.intensity))
+        # Sidebands and Lorentzian tails outside of the window move the mean by a few ppm.
+        assert abs(found - centre) < 8
+
+
+@pytest.mark.parametrize("suffix", _main.FORMATS)
+def test_figure_formats(tmp_path, no_physics, suffix):
+    """Each format that the help names is written."""
+    picture = tmp_path / f"demo{suffix}"
+    done = runner.invoke(_main.app, ["demo", "--output", str(picture)])
+    assert done.exit_code == 0, done.output
+    assert picture.stat().st_size > 1000
+
+
+def test_table_reads_back(tmp_path):
+    """Columns are ppm, Hz and one a rate, named in the first line."""
+    panel = fake_series()
+    path = _figure.write_table(panel, tmp_path)
+    with path.open(encoding="utf-8") as lines:
+        names = next(lines).strip().split(",")
+    assert names[:3] == ["ppm", "hz", "k=100"]
+    table = np.loadtxt(path, delimiter=",", skiprows=1)
+    np.testing.assert_allclose(table[:, 2:], panel.intensity.T, rtol=1e-6, atol=1e-30)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["--output", "nowhere/demo.png"], "does not exist"),
+        (["--output", "demo.jpeg"], "does not end in"),
+        (["--csv", "nowhere"], "does not exist"),
+        (["--output", "folder.png"], "is a folder"),
+    ],
+)
+def test_bad_paths_are_refused_before_any_work(tmp_path, monkeypatch, arguments, advice):
+    """Status 2, and the message says which option and why."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.png").mkdir()
+    monkeypatch.setattr(_demo, "compiled_spectrum", lambda *_: pytest.fail("worked first"))
+    done = runner.invoke(_main.app, ["demo", *arguments])
+    assert done.exit_code == 2
+    text = " ".join(done.output.replace("│", " ").split())
+    assert advice in text
+    assert arguments[0] in text
+
+
+def test_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    """A folder without the right to write is refused with status 2."""
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    done = runner.invoke(_main.app, ["demo", "--output", str(tmp_path / "demo.png")])
+    assert done.exit_code == 2
+    assert "cannot be written" in " ".join(done.output.replace("│", " ").split())
+
+
+def test_write_that_fails_late(tmp_path, monkeypatch, no_physics):
+    """A disc that fills up: status 2 and the reason, no traceback."""
+
+    def full(panels, path):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(_figure, "draw", full)
+    done = runner.invoke(_main.app, ["demo", "--output", str(tmp_path / "demo.png")])
+    assert done.exit_code == 2
+    assert "No space left" in done.output
+
+
+def test_without_matplotlib(tmp_path, monkeypatch):
+    """The advice names the extra, before any work is done."""
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "matplotlib" else real(name, *rest)
+    )
+    monkeypatch.setattr(_demo, "compiled_spectrum", lambda *_: pytest.fail("worked first"))
+    done = runner.invoke(_main.app, ["demo", "--output", str(tmp_path / "demo.png")])
+    assert done.exit_code == 1
+    assert "pip install 'jaxnmr[plot]'" in done.output
+
+
+def test_version():
+    """`jaxnmr --version` prints the package's own."""
+    import jaxnmr
+
+    done = runner.invoke(_main.app, ["--version"])
+    assert done.exit_code == 0
+    assert done.output.strip() == f"jaxnmr {jaxnmr.__version__}"

@@ -1,0 +1,17 @@
+"""The one place where the tests configure JAX, before anything makes an array."""
+
+import os
+from pathlib import Path
+
+# Figures are drawn in memory: the tests need no screen.
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+# Users may turn these on; code that passes here is right with them off as well.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Compiled programs are kept between runs (the folder is ignored by git; remove it to start afresh).
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".cache" / "jax"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
