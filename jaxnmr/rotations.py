@@ -18,19 +18,24 @@ ch. 4.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-__all__ = ["as_floats", "euler_to_matrix", "matrix_to_euler", "wigner_D", "wigner_d"]
+__all__ = ["Numeric", "as_floats", "euler_to_matrix", "matrix_to_euler", "wigner_D", "wigner_d"]
+
+Numeric = ArrayLike | Sequence[Any]
+"""What a user may give for numbers: a number, an array, or (nested) lists of them."""
 
 Angle = Float[Array, "..."]
 
 
-def as_floats(*values: ArrayLike) -> tuple[Array, ...]:
+def as_floats(*values: Numeric) -> tuple[Array, ...]:
     """The arguments as arrays of one floating type: the widest among them; for Python numbers the default.
 
     A function that takes numbers from users goes through this, so that integers and mixed precisions are
@@ -44,7 +49,7 @@ def as_floats(*values: ArrayLike) -> tuple[Array, ...]:
     return tuple(jnp.asarray(array, dtype=dtype) for array in arrays)
 
 
-def euler_to_matrix(alpha: ArrayLike, beta: ArrayLike, gamma: ArrayLike) -> Float[Array, "... 3 3"]:
+def euler_to_matrix(alpha: Numeric, beta: Numeric, gamma: Numeric) -> Float[Array, "... 3 3"]:
     r"""Rotation matrix $R_z(\alpha) R_y(\beta) R_z(\gamma)$. Smooth in every angle.
 
     Args:
@@ -68,7 +73,7 @@ def euler_to_matrix(alpha: ArrayLike, beta: ArrayLike, gamma: ArrayLike) -> Floa
     return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def matrix_to_euler(matrix: ArrayLike) -> tuple[Angle, Angle, Angle]:
+def matrix_to_euler(matrix: Numeric) -> tuple[Angle, Angle, Angle]:
     r"""Euler angles of rotation matrices, the inverse of `euler_to_matrix`.
 
     Where $\sin\beta = 0$ only $\alpha \pm \gamma$ means something: γ is 0 there. Derivatives are exact away
@@ -114,7 +119,7 @@ def _wigner_coefficients(twice_l: int) -> np.ndarray:
     return table
 
 
-def wigner_d(l: float, beta: ArrayLike) -> Float[Array, "... m m"]:  # noqa: E741
+def wigner_d(l: int | float, beta: Numeric) -> Float[Array, "... m m"]:  # noqa: E741
     r"""Wigner's small matrix $d^l_{m'm}(\beta) = \langle lm'|e^{-i\beta J_y}|lm\rangle$.
 
     A polynomial in the sine and cosine of β/2: smooth everywhere, both modes.
@@ -138,7 +143,7 @@ def wigner_d(l: float, beta: ArrayLike) -> Float[Array, "... m m"]:  # noqa: E74
     return jnp.einsum("ijk,...k->...ij", jnp.asarray(table, dtype=b.dtype), powers, precision="highest")
 
 
-def wigner_D(l: float, alpha: ArrayLike, beta: ArrayLike, gamma: ArrayLike) -> Complex[Array, "... m m"]:  # noqa: E741
+def wigner_D(l: int | float, alpha: Numeric, beta: Numeric, gamma: Numeric) -> Complex[Array, "... m m"]:  # noqa: E741
     r"""Wigner's matrix $D^l_{m'm} = e^{-im'\alpha} d^l_{m'm}(\beta) e^{-im\gamma}$. Smooth in every angle.
 
     Args:
@@ -160,7 +165,7 @@ def wigner_D(l: float, alpha: ArrayLike, beta: ArrayLike, gamma: ArrayLike) -> C
     return jax.lax.complex(small * jnp.cos(phase), -small * jnp.sin(phase))
 
 
-def _twice(l: float) -> int:  # noqa: E741
+def _twice(l: int | float) -> int:  # noqa: E741
     if l < 0 or not float(2 * l).is_integer():
         raise ValueError(f"l: got {l}; use a non-negative multiple of 1/2.")
     return int(2 * l)

@@ -26,10 +26,11 @@ def main() -> None:
     app()
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"jaxnmr {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

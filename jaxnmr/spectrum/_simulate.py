@@ -295,7 +295,7 @@ def _decay(
     cells = powder_cells(points, resolution.smooth, dtype)
 
     def one(m: float) -> Array:
-        if frozen:
+        if frozen and resolution.smooth:
             irreps = frequency_irreps(sites, m, experiment.field, second_order=True)
             irreps = irreps.at[0].add(-carrier)
             ranks = RANKS
@@ -304,8 +304,9 @@ def _decay(
             return rigid_signal(
                 irreps, weights, linewidth, points, ranks, bandwidth, periods, phases, angle, resolution.smooth
             )
-        assert exchange is not None
-        generator = liouvillian(sites, exchange, m, experiment.field, linewidth).shifted(carrier)
+        # Without smoothing sites at rest take the solvers of moving ones too, which place no frequency on a grid.
+        model = ExchangeModel.from_rates({}, n_sites=len(sites)) if exchange is None else exchange
+        generator = liouvillian(sites, model, m, experiment.field, linewidth).shifted(carrier)
         if spinning:
             assert isinstance(experiment, MAS)
             return mas_exchange_signal(

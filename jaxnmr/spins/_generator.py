@@ -133,6 +133,7 @@ def _couplings(sites: Sites, m: float, larmor: Float[Array, ""]):
     spin = sites.nucleus.spin
     assert sites.quadrupole is not None
     n, _ = _directions(sites)
+    n = (n[0], _sign(sites) * n[1], n[2])  # conjugation also mirrors the transverse plane
     q = _sign(sites) * sites.quadrupole / (2 * spin * (2 * spin - 1))
     q_x, q_y = (jnp.einsum("da,sab,db->ds", axis, q, n[2]) for axis in (n[0], n[1]))
     s_x, s_y = (jnp.einsum("da,sab,db->ds", axis, sites.shift, n[2]) for axis in (n[0], n[1]))

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
-from jaxnmr.rotations import matrix_to_euler
+from jaxnmr.rotations import Numeric, matrix_to_euler
 from jaxnmr.tensors._arguments import as_tensor
 
 __all__ = [
@@ -99,7 +99,7 @@ class ShieldingHerzfeldBerger(NamedTuple):
     euler: Angles
 
 
-def haeberlen(tensor: ArrayLike) -> Haeberlen:
+def haeberlen(tensor: Numeric) -> Haeberlen:
     r"""Haeberlen's parameters of the symmetric part; `shift_tensor(*haeberlen(t))` gives it back.
 
     Args:
@@ -116,7 +116,7 @@ def haeberlen(tensor: ArrayLike) -> Haeberlen:
     return Haeberlen(iso, zeta, eta, euler)
 
 
-def quadrupole_parameters(tensor: ArrayLike) -> Quadrupole:
+def quadrupole_parameters(tensor: Numeric) -> Quadrupole:
     r"""C_Q and η_Q of coupling tensors' symmetric, traceless part; `quadrupole_tensor(*...)` gives it back.
 
     Near η_Q = 1 the sign of C_Q is noise: compare whole tensors there.
@@ -136,7 +136,7 @@ def quadrupole_parameters(tensor: ArrayLike) -> Quadrupole:
     return Quadrupole(c_q, eta, euler)
 
 
-def iupac(tensor: ArrayLike) -> Iupac:
+def iupac(tensor: Numeric) -> Iupac:
     r"""Principal values $\delta_{11} \ge \delta_{22} \ge \delta_{33}$ of a shift tensor's symmetric part.
 
     Args:
@@ -152,7 +152,7 @@ def iupac(tensor: ArrayLike) -> Iupac:
     return Iupac(values[..., 2], values[..., 1], values[..., 0], _angles(vectors[..., ::-1]))
 
 
-def herzfeld_berger(tensor: ArrayLike) -> HerzfeldBerger:
+def herzfeld_berger(tensor: Numeric) -> HerzfeldBerger:
     r"""Span and skew of a shift tensor (Maryland convention).
 
     $$\Omega = \delta_{11} - \delta_{33},\qquad \kappa = 3(\delta_{22} - \delta_{iso})/\Omega$$
@@ -173,7 +173,7 @@ def herzfeld_berger(tensor: ArrayLike) -> HerzfeldBerger:
     return HerzfeldBerger(iso, span, skew, euler)
 
 
-def shielding_haeberlen(sigma: ArrayLike) -> ShieldingHaeberlen:
+def shielding_haeberlen(sigma: Numeric) -> ShieldingHaeberlen:
     r"""Haeberlen's parameters of a shielding.
 
     $\zeta = \sigma_{zz} - \sigma_{iso}$ is opposite in sign to the shift's ζ.
@@ -191,7 +191,7 @@ def shielding_haeberlen(sigma: ArrayLike) -> ShieldingHaeberlen:
     return ShieldingHaeberlen(iso, zeta, eta, euler)
 
 
-def shielding_iupac(sigma: ArrayLike) -> ShieldingIupac:
+def shielding_iupac(sigma: Numeric) -> ShieldingIupac:
     r"""Principal values $\sigma_{11} \le \sigma_{22} \le \sigma_{33}$ of a shielding.
 
     The axes are those of the shift, since $\delta_{ii}$ and $\sigma_{ii}$ belong together.
@@ -209,7 +209,7 @@ def shielding_iupac(sigma: ArrayLike) -> ShieldingIupac:
     return ShieldingIupac(values[..., 0], values[..., 1], values[..., 2], _angles(vectors))
 
 
-def shielding_herzfeld_berger(sigma: ArrayLike) -> ShieldingHerzfeldBerger:
+def shielding_herzfeld_berger(sigma: Numeric) -> ShieldingHerzfeldBerger:
     r"""Span and skew of a shielding, which are those of the shift.
 
     $$\Omega = \sigma_{33} - \sigma_{11},\qquad \kappa = 3(\sigma_{iso} - \sigma_{22})/\Omega$$
@@ -254,7 +254,7 @@ def _eigh_jvp(primals, tangents):
     return (values, vectors), (jnp.diagonal(inner, axis1=-2, axis2=-1), d_vectors)
 
 
-def _by_distance(name: str, tensor: ArrayLike, axes: tuple[int, int, int]) -> tuple[Array, ...]:
+def _by_distance(name: str, tensor: Numeric, axes: tuple[int, int, int]) -> tuple[Array, ...]:
     """Mean, largest deviation, asymmetry, angles; `axes`: which deviation, by rising size, is x, y, z."""
     array = as_tensor(name, tensor)
     iso = jnp.trace(array, axis1=-2, axis2=-1) / 3

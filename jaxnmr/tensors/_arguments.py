@@ -6,21 +6,21 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
 from jaxnmr.errors import is_concrete
-from jaxnmr.rotations import as_floats
+from jaxnmr.rotations import Numeric, as_floats
 
 __all__ = ["Euler", "as_tensor", "check_finite", "check_range", "common", "split_euler"]
 
-Euler = ArrayLike | Sequence[ArrayLike]
+Euler = Numeric
 """Three angles, each a number or an array, or one array (..., 3)."""
 
 # Angles and asymmetries that come back from an eigenvalue analysis in float32 carry this much rounding.
 _SLACK = 1e-5
 
 
-def split_euler(euler: Euler) -> tuple[ArrayLike, ArrayLike, ArrayLike]:
+def split_euler(euler: Euler) -> tuple[Numeric, Numeric, Numeric]:
     """The three angles, of a sequence of three or of an array with last axis 3."""
     if isinstance(euler, Sequence):
         if len(euler) == 3:
@@ -34,11 +34,11 @@ def split_euler(euler: Euler) -> tuple[ArrayLike, ArrayLike, ArrayLike]:
     raise ValueError(f"euler: got {came}; give (alpha, beta, gamma) in radians, or an array (..., 3).")
 
 
-def common(**named: ArrayLike) -> tuple[Array, ...]:
+def common(**named: Numeric) -> tuple[Array, ...]:
     """Finite arrays of one type, broadcast against each other; the keys are the names for messages."""
     arrays = as_floats(*named.values())
-    for name, array in zip(named, arrays, strict=True):
-        check_finite(name, array)
+    for name, value in named.items():
+        check_finite(name, value)
     try:
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
     except ValueError:
@@ -47,17 +47,20 @@ def common(**named: ArrayLike) -> tuple[Array, ...]:
     return tuple(jnp.broadcast_to(array, shape) for array in arrays)
 
 
-def as_tensor(name: str, value: ArrayLike) -> Array:
+def as_tensor(name: str, value: Numeric) -> Array:
     """Finite Cartesian tensors (..., 3, 3)."""
     (array,) = as_floats(value)
     if array.shape[-2:] != (3, 3):
         raise ValueError(f"{name}: got shape {array.shape}; give Cartesian tensors (..., 3, 3).")
-    check_finite(name, array)
+    check_finite(name, value)
     return array
 
 
-def check_finite(name: str, value: Array) -> None:
-    """Refuse NaN and infinities in values that are known."""
+def check_finite(name: str, value: Numeric) -> None:
+    """Refuse NaN and infinities in values that are known.
+
+    Give what the user gave: inside `jit` a constant is known only until JAX has touched it.
+    """
     if is_concrete(value):
         known = np.asarray(value)
         if not np.isfinite(known).all():
@@ -65,8 +68,8 @@ def check_finite(name: str, value: Array) -> None:
             raise ValueError(f"{name}: got {bad}; give finite numbers.")
 
 
-def check_range(name: str, value: Array, low: float, high: float, advice: str) -> None:
-    """Refuse known values outside [low, high], but for rounding."""
+def check_range(name: str, value: Numeric, low: int | float, high: int | float, advice: str) -> None:
+    """Refuse known values outside [low, high], but for rounding; as given, for the reason above."""
     if is_concrete(value):
         known = np.asarray(value, dtype=np.float64)
         outside = (known < low - _SLACK) | (known > high + _SLACK)

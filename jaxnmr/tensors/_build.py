@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
-from jaxnmr.rotations import euler_to_matrix
+from jaxnmr.rotations import Numeric, euler_to_matrix
 from jaxnmr.tensors._arguments import Euler, check_range, common, split_euler
 
 __all__ = [
@@ -27,7 +27,7 @@ _ORDER = "sort the principal values, and the axes with them"
 
 
 def shift_tensor(
-    delta_iso: ArrayLike, zeta: ArrayLike = 0.0, eta: ArrayLike = 0.0, euler: Euler = (0.0, 0.0, 0.0)
+    delta_iso: Numeric, zeta: Numeric = 0.0, eta: Numeric = 0.0, euler: Euler = (0.0, 0.0, 0.0)
 ) -> Tensor:
     r"""Chemical-shift tensor from Haeberlen's parameters of the shift.
 
@@ -55,12 +55,12 @@ def shift_tensor(
         U. Haeberlen, High Resolution NMR in Solids: Selective Averaging (1976).
     """
     a, b, g = split_euler(euler)
-    iso, zeta, eta, a, b, g = common(delta_iso=delta_iso, zeta=zeta, eta=eta, alpha=a, beta=b, gamma=g)
     check_range("eta", eta, 0, 1, _ETA)
+    iso, zeta, eta, a, b, g = common(delta_iso=delta_iso, zeta=zeta, eta=eta, alpha=a, beta=b, gamma=g)
     return _turned(iso - zeta * (1 + eta) / 2, iso - zeta * (1 - eta) / 2, iso + zeta, a, b, g)
 
 
-def quadrupole_tensor(c_q: ArrayLike, eta_q: ArrayLike = 0.0, euler: Euler = (0.0, 0.0, 0.0)) -> Tensor:
+def quadrupole_tensor(c_q: Numeric, eta_q: Numeric = 0.0, euler: Euler = (0.0, 0.0, 0.0)) -> Tensor:
     r"""Quadrupole-coupling tensor $eQV/h$.
 
     $$C = C_Q\,R\,\mathrm{diag}\bigl(-\tfrac{1-\eta_Q}{2},\ -\tfrac{1+\eta_Q}{2},\ 1\bigr) R^\top,\qquad R =
@@ -81,13 +81,13 @@ def quadrupole_tensor(c_q: ArrayLike, eta_q: ArrayLike = 0.0, euler: Euler = (0.
         ValueError: η_Q outside 0 to 1, a value that is not finite, shapes that do not broadcast.
     """
     a, b, g = split_euler(euler)
+    check_range("eta_q", eta_q, 0, 1, _ETA_Q)
     c_q, eta, a, b, g = common(c_q=c_q, eta_q=eta_q, alpha=a, beta=b, gamma=g)
-    check_range("eta_q", eta, 0, 1, _ETA_Q)
     return _turned(-c_q * (1 - eta) / 2, -c_q * (1 + eta) / 2, c_q, a, b, g)
 
 
 def from_iupac(
-    delta_11: ArrayLike, delta_22: ArrayLike, delta_33: ArrayLike, euler: Euler = (0.0, 0.0, 0.0)
+    delta_11: Numeric, delta_22: Numeric, delta_33: Numeric, euler: Euler = (0.0, 0.0, 0.0)
 ) -> Tensor:
     r"""Chemical-shift tensor from its principal values, $\delta_{11} \ge \delta_{22} \ge \delta_{33}$.
 
@@ -118,7 +118,7 @@ def from_iupac(
 
 
 def from_herzfeld_berger(
-    delta_iso: ArrayLike, span: ArrayLike, skew: ArrayLike, euler: Euler = (0.0, 0.0, 0.0)
+    delta_iso: Numeric, span: Numeric, skew: Numeric, euler: Euler = (0.0, 0.0, 0.0)
 ) -> Tensor:
     r"""Chemical-shift tensor from span and skew (Maryland convention).
 
@@ -144,14 +144,14 @@ def from_herzfeld_berger(
         73, 6021 (1980).
     """
     a, b, g = split_euler(euler)
-    iso, span, skew, a, b, g = common(delta_iso=delta_iso, span=span, skew=skew, alpha=a, beta=b, gamma=g)
     check_range("span", span, 0, float("inf"), "span = delta_11 - delta_33 of sorted values")
     check_range("skew", skew, -1, 1, _SKEW)
+    iso, span, skew, a, b, g = common(delta_iso=delta_iso, span=span, skew=skew, alpha=a, beta=b, gamma=g)
     return _turned(iso + span * (3 - skew) / 6, iso + span * skew / 3, iso - span * (3 + skew) / 6, a, b, g)
 
 
 def shielding_tensor(
-    sigma_iso: ArrayLike, zeta: ArrayLike = 0.0, eta: ArrayLike = 0.0, euler: Euler = (0.0, 0.0, 0.0)
+    sigma_iso: Numeric, zeta: Numeric = 0.0, eta: Numeric = 0.0, euler: Euler = (0.0, 0.0, 0.0)
 ) -> Tensor:
     r"""Shielding tensor from Haeberlen's parameters of the SHIELDING, $\zeta = \sigma_{zz} - \sigma_{iso}$.
 
@@ -170,13 +170,13 @@ def shielding_tensor(
         ValueError: as `shift_tensor`.
     """
     a, b, g = split_euler(euler)
-    iso, zeta, eta, a, b, g = common(sigma_iso=sigma_iso, zeta=zeta, eta=eta, alpha=a, beta=b, gamma=g)
     check_range("eta", eta, 0, 1, _ETA)
+    iso, zeta, eta, a, b, g = common(sigma_iso=sigma_iso, zeta=zeta, eta=eta, alpha=a, beta=b, gamma=g)
     return _turned(iso - zeta * (1 + eta) / 2, iso - zeta * (1 - eta) / 2, iso + zeta, a, b, g)
 
 
 def shielding_from_iupac(
-    sigma_11: ArrayLike, sigma_22: ArrayLike, sigma_33: ArrayLike, euler: Euler = (0.0, 0.0, 0.0)
+    sigma_11: Numeric, sigma_22: Numeric, sigma_33: Numeric, euler: Euler = (0.0, 0.0, 0.0)
 ) -> Tensor:
     r"""Shielding tensor from its principal values, $\sigma_{11} \le \sigma_{22} \le \sigma_{33}$.
 
@@ -204,7 +204,7 @@ def shielding_from_iupac(
 
 
 def shielding_from_herzfeld_berger(
-    sigma_iso: ArrayLike, span: ArrayLike, skew: ArrayLike, euler: Euler = (0.0, 0.0, 0.0)
+    sigma_iso: Numeric, span: Numeric, skew: Numeric, euler: Euler = (0.0, 0.0, 0.0)
 ) -> Tensor:
     r"""Shielding tensor from span and skew, which are those of the shift.
 
@@ -223,9 +223,9 @@ def shielding_from_herzfeld_berger(
         ValueError: as `from_herzfeld_berger`.
     """
     a, b, g = split_euler(euler)
-    iso, span, skew, a, b, g = common(sigma_iso=sigma_iso, span=span, skew=skew, alpha=a, beta=b, gamma=g)
     check_range("span", span, 0, float("inf"), "span = sigma_33 - sigma_11 of sorted values")
     check_range("skew", skew, -1, 1, "skew = 3 (sigma_iso - sigma_22) / span of sorted values")
+    iso, span, skew, a, b, g = common(sigma_iso=sigma_iso, span=span, skew=skew, alpha=a, beta=b, gamma=g)
     return _turned(iso - span * (3 - skew) / 6, iso - span * skew / 3, iso + span * (3 + skew) / 6, a, b, g)
 
 

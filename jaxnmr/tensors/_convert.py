@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from jaxnmr.errors import is_concrete
 from jaxnmr.isotopes import Isotope, isotope as look_up
-from jaxnmr.rotations import as_floats, euler_to_matrix
+from jaxnmr.rotations import Numeric, as_floats, euler_to_matrix
 from jaxnmr.tensors._arguments import Euler, as_tensor, check_finite, check_range, common, split_euler
 from jaxnmr.units import EFG_AU_TO_HZ_PER_BARN
 
@@ -23,10 +23,10 @@ __all__ = [
 ]
 
 Tensor = Float[Array, "... 3 3"]
-Reference = ArrayLike | tuple[ArrayLike, ArrayLike]
+Reference = Numeric
 
 
-def symmetric(tensor: ArrayLike) -> Tensor:
+def symmetric(tensor: Numeric) -> Tensor:
     """Symmetric part (T + T^T)/2 of tensors (..., 3, 3): what principal values describe. Linear.
 
     Raises:
@@ -36,7 +36,7 @@ def symmetric(tensor: ArrayLike) -> Tensor:
     return (array + jnp.swapaxes(array, -1, -2)) / 2
 
 
-def antisymmetric(tensor: ArrayLike) -> Tensor:
+def antisymmetric(tensor: Numeric) -> Tensor:
     """Antisymmetric part (T - T^T)/2 of tensors (..., 3, 3), an even pseudovector. Linear.
 
     Raises:
@@ -46,7 +46,7 @@ def antisymmetric(tensor: ArrayLike) -> Tensor:
     return (array - jnp.swapaxes(array, -1, -2)) / 2
 
 
-def rotate(tensor: ArrayLike, euler: Euler) -> Tensor:
+def rotate(tensor: Numeric, euler: Euler) -> Tensor:
     r"""Tensors $R\,T R^\top$, turned by $R_z(\alpha) R_y(\beta) R_z(\gamma)$. Smooth; arguments broadcast.
 
     Args:
@@ -66,7 +66,7 @@ def rotate(tensor: ArrayLike, euler: Euler) -> Tensor:
     return jnp.einsum("...ik,...kl,...jl->...ij", r, t, r, precision="highest")
 
 
-def shielding_to_shift(sigma: ArrayLike, reference: Reference) -> Tensor:
+def shielding_to_shift(sigma: Numeric, reference: Reference) -> Tensor:
     r"""Chemical-shift tensors from absolute shieldings, whole tensors.
 
     $$\delta = \frac{\sigma_{ref} 1 - \sigma}{1 - 10^{-6}\sigma_{ref}}\qquad\text{or}\qquad \delta =
@@ -92,7 +92,7 @@ def shielding_to_shift(sigma: ArrayLike, reference: Reference) -> Tensor:
     return slope * tensor + intercept
 
 
-def shift_to_shielding(delta: ArrayLike, reference: Reference) -> Tensor:
+def shift_to_shielding(delta: Numeric, reference: Reference) -> Tensor:
     r"""Absolute shieldings from chemical shifts: the inverse of `shielding_to_shift`.
 
     Args:
@@ -109,20 +109,20 @@ def shift_to_shielding(delta: ArrayLike, reference: Reference) -> Tensor:
     return (tensor - intercept) / slope
 
 
-def _line(name: str, tensor: ArrayLike, reference: Reference) -> tuple[Array, Array, Array]:
+def _line(name: str, tensor: Numeric, reference: Reference) -> tuple[Array, Array, Array]:
     """Slope (..., 1, 1), intercept times the unit tensor, and the tensor, all of one number of axes."""
     array = as_tensor(name, tensor)
     if isinstance(reference, tuple | list):
         if len(reference) != 2:
             raise ValueError(f"reference: got {len(reference)} numbers; give one or (slope, intercept).")
-        slope, intercept, array = as_floats(reference[0], reference[1], array)
-        check_finite("reference", slope)
-        check_finite("reference", intercept)
-        if is_concrete(slope) and (np.asarray(slope) == 0).any():
+        for part in reference:
+            check_finite("reference", part)
+        if is_concrete(reference[0]) and (np.asarray(reference[0]) == 0).any():
             raise ValueError("reference: got a slope of 0; give (slope, intercept) with slope near -1.")
+        slope, intercept, array = as_floats(reference[0], reference[1], array)
     else:
+        check_finite("reference", reference)
         sigma_ref, array = as_floats(reference, array)
-        check_finite("reference", sigma_ref)
         slope = -1 / (1 - 1e-6 * sigma_ref)
         intercept = -slope * sigma_ref
     try:
@@ -138,7 +138,7 @@ def _line(name: str, tensor: ArrayLike, reference: Reference) -> tuple[Array, Ar
     return slope, intercept * eye, jnp.broadcast_to(array, (*leading, 3, 3))
 
 
-def efg_to_coupling(efg_au: ArrayLike, isotope: str | Isotope) -> Tensor:
+def efg_to_coupling(efg_au: Numeric, isotope: str | Isotope) -> Tensor:
     r"""Quadrupole-coupling tensors from electric field gradients, $C = eQV/h$. Linear.
 
     Args:
@@ -154,7 +154,7 @@ def efg_to_coupling(efg_au: ArrayLike, isotope: str | Isotope) -> Tensor:
     return as_tensor("efg_au", efg_au) * (EFG_AU_TO_HZ_PER_BARN * look_up(isotope).quadrupole_moment)
 
 
-def average(tensors: ArrayLike, weights: ArrayLike, axis: int = 0) -> Tensor:
+def average(tensors: Numeric, weights: Numeric, axis: int = 0) -> Tensor:
     r"""Population-weighted mean $\bar T = \sum_i p_i T_i$: what fast motion leaves. Linear in both.
 
     Args:
@@ -179,10 +179,10 @@ def average(tensors: ArrayLike, weights: ArrayLike, axis: int = 0) -> Tensor:
         raise ValueError(
             f"weights: got shape {w.shape} for tensors {t.shape}; give ({leading[axis]},) or {leading}."
         )
-    check_finite("weights", w)
-    check_range("weights", w, 0, float("inf"), "populations are positive")
-    if is_concrete(w):
-        total = np.asarray(w, dtype=np.float64).sum(axis=axis)
+    check_finite("weights", weights)
+    check_range("weights", weights, 0, float("inf"), "populations are positive")
+    if is_concrete(weights):
+        total = np.asarray(weights, dtype=np.float64).reshape(w.shape).sum(axis=axis)
         if (np.abs(total - 1) > 1e-5).any():
             worst = total.flat[np.argmax(np.abs(total - 1))]
             raise ValueError(f"weights: their sum is {worst:g}, not 1; divide them by it.")

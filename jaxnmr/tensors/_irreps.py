@@ -22,9 +22,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Complex, Float
+from jaxtyping import Array, Complex, Float
 
-from jaxnmr.rotations import as_floats
+from jaxnmr.rotations import Numeric, as_floats
 from jaxnmr.tensors._arguments import as_tensor
 
 __all__ = [
@@ -70,7 +70,7 @@ def _basis() -> np.ndarray:
     )
 
 
-def cartesian_to_irreps(tensor: ArrayLike) -> Irreps:
+def cartesian_to_irreps(tensor: Numeric) -> Irreps:
     """Irreducible components of Cartesian tensors, named at the top. Linear and orthogonal.
 
     Args:
@@ -106,7 +106,7 @@ def irreps_to_cartesian(irreps: Irreps) -> Float[Array, "... 3 3"]:
     return jnp.einsum("rij,...r->...ij", jnp.asarray(_basis(), dtype=flat.dtype), flat, precision="highest")
 
 
-def irreps_to_spherical(components: ArrayLike) -> Complex[Array, "... m"]:
+def irreps_to_spherical(components: Numeric) -> Complex[Array, "... m"]:
     """Complex spherical components of one rank from its real ones, m from -l to l, Condon-Shortley phases.
 
     Args:
