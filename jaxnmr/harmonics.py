@@ -59,9 +59,7 @@ def harmonics(vectors, ranks: tuple[int, ...]) -> list:
         c, s = cosine[-1], sine[-1]
         cosine.append(c * x - s * y)
         sine.append(c * y + s * x)
-    return [
-        _horner(_legendre(rank, abs(m)), z) * (cosine[m] if m >= 0 else sine[-m]) for rank, m in components(ranks)
-    ]
+    return [_horner(_legendre(rank, abs(m)), z) * (cosine[m] if m >= 0 else sine[-m]) for rank, m in components(ranks)]
 
 
 @cache

@@ -59,8 +59,7 @@ class Isotope:
             raise ValueError(f"spin: got {self.spin} for {self.name}; use a positive multiple of 1/2.")
         if self.spin == 0.5 and self.quadrupole_moment != 0:
             raise ValueError(
-                f"quadrupole_moment: got {self.quadrupole_moment} for {self.name} of spin 1/2, which has "
-                "none; use 0.0."
+                f"quadrupole_moment: got {self.quadrupole_moment} for {self.name} of spin 1/2, which has none; use 0.0."
             )
 
     @property
@@ -138,8 +137,7 @@ def isotope(name: str | Isotope) -> Isotope:
         why = ", which has spin 0" if spinless else ", which is not in the table"
         raise ValueError(f"isotope: got {name!r}{why}; use {_listed(of_element)}.")
     raise ValueError(
-        f"isotope: got {name!r}{near(f'{mass}{symbol}', table)}; isotopes() lists the {len(table)} known "
-        "names."
+        f"isotope: got {name!r}{near(f'{mass}{symbol}', table)}; isotopes() lists the {len(table)} known names."
     )
 
 

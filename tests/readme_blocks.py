@@ -16,11 +16,7 @@ FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL
 def python_blocks(without: tuple[str, ...] = ()) -> list[str]:
     """The Python blocks in order, less those that need one of the extras in `without`."""
     found = FENCE.findall(README.read_text(encoding="utf-8"))
-    return [
-        body
-        for language, needs, body in found
-        if language == "python" and not set(needs.split()) & {*without}
-    ]
+    return [body for language, needs, body in found if language == "python" and not set(needs.split()) & {*without}]
 
 
 def setup_commands() -> list[str]:

@@ -37,9 +37,7 @@ print(sorted({name.split(".")[0] for name in sys.modules}))
 def python(*arguments):
     """Runs Python as a user would, without the tests' settings; returns what it printed."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, env=environment, timeout=300
-    )
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -87,12 +85,7 @@ def type_checking_names():
     """The names that the type checker sees in `jaxnmr/__init__.py`, with the module each comes from."""
     tree = ast.parse((ROOT / "jaxnmr" / "__init__.py").read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
-    return {
-        alias.name: node.module
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
+    return {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
 
 
 def test_lazy_table_and_type_checker_agree():

@@ -7,17 +7,17 @@ import pytest
 from jax.test_util import check_grads
 from scipy.linalg import expm
 
-from jaxnmr.rotations import euler_to_matrix, matrix_to_euler, wigner_d, wigner_D
+from jaxnmr.rotations import euler_to_matrix, matrix_to_euler, wigner_D, wigner_d
 
 rng = np.random.default_rng(7)
 ANGLES = rng.uniform([-np.pi, 0, -np.pi], [np.pi, np.pi, np.pi], (20, 3)).T
 RANKS = [0, 0.5, 1, 1.5, 2, 3, 4, 4.5]
 
 
-def angular_momentum(l):
+def angular_momentum(rank):
     """J_x, J_y, J_z with m rising from -l."""
-    m = np.arange(-l, l + 0.5)
-    raising = np.diag(np.sqrt(l * (l + 1) - m[:-1] * (m[:-1] + 1)), k=-1).astype(complex)
+    m = np.arange(-rank, rank + 0.5)
+    raising = np.diag(np.sqrt(rank * (rank + 1) - m[:-1] * (m[:-1] + 1)), k=-1).astype(complex)
     return (raising + raising.T) / 2, (raising - raising.T) / 2j, np.diag(m).astype(complex)
 
 
@@ -71,12 +71,12 @@ def test_matrix_gradients():
     check_grads(euler_to_matrix, tuple(jnp.asarray(x) for x in (0.3, 0.0, 0.0)), order=2, modes=("fwd", "rev"))
 
 
-@pytest.mark.parametrize("l", RANKS)
-def test_small_d_is_the_exponential(l):
+@pytest.mark.parametrize("rank", RANKS)
+def test_small_d_is_the_exponential(rank):
     """d = exp(-i beta J_y), and unitary."""
     beta = np.array([0.0, 0.3, 1.7, np.pi, -0.8])
-    d = np.asarray(wigner_d(l, beta))
-    _, jy, _ = angular_momentum(l)
+    d = np.asarray(wigner_d(rank, beta))
+    _, jy, _ = angular_momentum(rank)
     np.testing.assert_allclose(d, [expm(-1j * b * jy) for b in beta], atol=1e-13)
     np.testing.assert_allclose(d @ d.swapaxes(1, 2), np.broadcast_to(np.eye(d.shape[-1]), d.shape), atol=1e-13)
 
@@ -91,21 +91,23 @@ def test_small_d_of_rank_two():
     np.testing.assert_allclose(d[4, 4], ((1 + np.cos(b)) / 2) ** 2)
 
 
-@pytest.mark.parametrize("l", RANKS)
-def test_big_d_is_the_exponential(l):
+@pytest.mark.parametrize("rank", RANKS)
+def test_big_d_is_the_exponential(rank):
     a, b, g = 0.3, 1.2, -2.1
-    _, jy, jz = angular_momentum(l)
+    _, jy, jz = angular_momentum(rank)
     expected = expm(-1j * a * jz) @ expm(-1j * b * jy) @ expm(-1j * g * jz)
-    np.testing.assert_allclose(wigner_D(l, a, b, g), expected, atol=1e-13)
+    np.testing.assert_allclose(wigner_D(rank, a, b, g), expected, atol=1e-13)
 
 
-@pytest.mark.parametrize("l", [1, 2, 3, 4])
-def test_composition(l):
+@pytest.mark.parametrize("rank", [1, 2, 3, 4])
+def test_composition(rank):
     """D(R1 R2) = D(R1) D(R2) of the matrices' product."""
     first, second = ANGLES[:, 0], ANGLES[:, 1]
     product = matrix_to_euler(euler_to_matrix(*first) @ euler_to_matrix(*second))
     np.testing.assert_allclose(
-        wigner_D(l, *product), np.asarray(wigner_D(l, *first)) @ np.asarray(wigner_D(l, *second)), atol=1e-12
+        wigner_D(rank, *product),
+        np.asarray(wigner_D(rank, *first)) @ np.asarray(wigner_D(rank, *second)),
+        atol=1e-12,
     )
 
 
@@ -117,9 +119,7 @@ def test_rank_one_is_the_matrix():
     def spherical(v):
         return np.array([(v[0] - 1j * v[1]) / np.sqrt(2), v[2], -(v[0] + 1j * v[1]) / np.sqrt(2)])
 
-    np.testing.assert_allclose(
-        spherical(turned), np.conj(wigner_D(1, *ANGLES[:, 0])) @ spherical(vector), atol=1e-14
-    )
+    np.testing.assert_allclose(spherical(turned), np.conj(wigner_D(1, *ANGLES[:, 0])) @ spherical(vector), atol=1e-14)
 
 
 def test_broadcasting_and_transformations():

@@ -45,17 +45,15 @@ def _options(
 
 @app.command()
 def demo(
-    output: Annotated[
-        Path, typer.Option(help="The figure: .png, .pdf or .svg, in a folder that exists.")
-    ] = Path("jaxnmr-demo.png"),
+    output: Annotated[Path, typer.Option(help="The figure: .png, .pdf or .svg, in a folder that exists.")] = Path(
+        "jaxnmr-demo.png"
+    ),
     csv: Annotated[Path | None, typer.Option(help="A folder for CSV files, one a field.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One rate a decade and a coarser axis.")] = False,
 ) -> None:
     """Draw 17O MAS spectra of two oxygens that trade places, from frozen to the fastest hops."""
     if output.suffix.lower() not in FORMATS:
-        raise typer.BadParameter(
-            f"{output.name!r} does not end in {', '.join(FORMATS)}.", param_hint="--output"
-        )
+        raise typer.BadParameter(f"{output.name!r} does not end in {', '.join(FORMATS)}.", param_hint="--output")
     if output.is_dir():
         raise typer.BadParameter(f"{output} is a folder; name a file in it.", param_hint="--output")
     _check_folder(output.parent, "--output")
@@ -119,8 +117,6 @@ def demo(
 
 def _check_folder(folder: Path, option: str) -> None:
     if not folder.is_dir():
-        raise typer.BadParameter(
-            f"the folder {folder} does not exist: make it, or name another.", param_hint=option
-        )
+        raise typer.BadParameter(f"the folder {folder} does not exist: make it, or name another.", param_hint=option)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise typer.BadParameter(f"the folder {folder} cannot be written to.", param_hint=option)

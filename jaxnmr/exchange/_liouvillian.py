@@ -6,11 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from jaxnmr.errors import is_concrete
 from jaxnmr.exchange._model import ExchangeModel
-from jaxnmr.exchange._modes import motional_modes
+from jaxnmr.exchange._modes import Modes, motional_modes
 from jaxnmr.spins import PAIR_RANKS, RANKS, Sites, coupling_irreps, frequency_irreps
 
 __all__ = ["Liouvillian", "exchange_populations", "liouvillian"]
@@ -24,20 +24,41 @@ class Liouvillian(eqx.Module):
         relaxation: R, $s^{-1}$, (mode, mode), real: motion, with site-dependent line broadening.
         precession: F, Hz, (irrep, mode, mode), real, or complex where motion damps the second order.
         state: u, (mode,).
+        jumps: the part of R that is motion, $s^{-1}$, (mode, mode).
+        to_modes: from sites to modes, (mode, site).
+        to_sites: its inverse, (site, mode).
         ranks: ranks of the irreps, static.
-        slow: which modes are stationary under the motion, static.
     """  # noqa: D205
 
     relaxation: Float[Array, "mode mode"]
     precession: Array
     state: Float[Array, " mode"]
+    jumps: Float[Array, "mode mode"]
+    to_modes: Float[Array, "mode site"]
+    to_sites: Float[Array, "site mode"]
     ranks: tuple[int, ...] = eqx.field(static=True)
-    slow: tuple[bool, ...] = eqx.field(static=True)
+
+    def site_frequencies(self) -> Float[Array, "irrep site"]:
+        """What a nucleus that starts in each site precesses by, Hz: the column sums of F in the basis of the sites."""
+        real = self.precession.real if jnp.iscomplexobj(self.precession) else self.precession
+        return jnp.einsum("ia,rab,bj->rj", self.to_sites, real, self.to_modes)
+
+    def initial_slope(self) -> Complex[Array, ""]:
+        r"""Powder mean of $\mathbf u^T\mathbf L\mathbf u$, $s^{-1}$: how the signal starts to change."""
+        isotropic = (
+            2
+            * jnp.pi
+            * (self.state.astype(self.precession.dtype) @ self.precession[0] @ self.state.astype(self.precession.dtype))
+        )
+        damped = self.state @ self.relaxation @ self.state
+        if jnp.iscomplexobj(isotropic):
+            return jax.lax.complex(damped - isotropic.imag, isotropic.real)
+        return jax.lax.complex(damped, isotropic)
 
     def shifted(self, hz: Float[Array, ""]) -> Liouvillian:
         """Precession seen from a carrier at `hz`."""
         eye = jnp.eye(self.state.shape[0], dtype=self.precession.dtype)
-        return eqx.tree_at(lambda s: s.precession, self, self.precession.at[0].add(-hz * eye))
+        return eqx.tree_at(lambda s: s.precession, self, self.precession.at[0].add(-hz.astype(eye.dtype) * eye))
 
 
 def exchange_populations(sites: Sites, model: ExchangeModel) -> Float[Array, " site"]:
@@ -69,7 +90,11 @@ def exchange_populations(sites: Sites, model: ExchangeModel) -> Float[Array, " s
 
 
 def liouvillian(
-    sites: Sites, model: ExchangeModel, m: float, field: Float[Array, ""], linewidth: Float[Array, " site"] | None
+    sites: Sites,
+    model: ExchangeModel,
+    m: float,
+    field: Float[Array, ""],
+    linewidth: Float[Array, " site"] | None,
 ) -> Liouvillian:
     """Assemble the generator of the transition (m, m - 1) in the basis of the motion's modes.
 
@@ -91,11 +116,16 @@ def liouvillian(
     first = modes.transform(frequency_irreps(sites, m, field, second_order=False))
     if sites.quadrupole is None:
         keep = 1 + 5  # no rank 4 in a shift
-        return Liouvillian(relaxation, first[:keep], modes.state, RANKS[:2], modes.slow)
+        precession, ranks = first[:keep], RANKS[:2]
+    else:
+        precession, ranks = _with_second_order(sites, modes, m, field, first), PAIR_RANKS
+    return Liouvillian(relaxation, precession, modes.state, modes.rates, modes.to_modes, modes.to_sites, ranks)
+
+
+def _with_second_order(sites: Sites, modes: Modes, m: float, field: Array, first: Array) -> Array:
     omega = 2 * jnp.pi * jnp.abs(sites.nucleus.larmor_frequency(field))
     second = modes.transform(coupling_irreps(sites, m, field, modes.resolvents(omega)))
     # M = 2 pi i F, so F = -i M / 2 pi.
     turned = jax.lax.complex(second.imag, -second.real) / (2 * jnp.pi)
     even = np.concatenate([np.full(2 * rank + 1, rank in RANKS) for rank in PAIR_RANKS])
-    turned = turned.at[np.flatnonzero(even)].add(first)
-    return Liouvillian(relaxation, turned, modes.state, PAIR_RANKS, modes.slow)
+    return turned.at[np.flatnonzero(even)].add(jax.lax.complex(first, jnp.zeros_like(first)))

@@ -65,10 +65,10 @@ class ExchangeModel(eqx.Module):
         pairs = {}
         for key, rate in rates.items():
             i, j = _pair(key)
+            if jnp.ndim(rate):
+                raise ValueError(f"rates[{i}, {j}]: got shape {jnp.shape(rate)}; give one number (vmap over more).")
             if is_concrete(rate) and not (np.isfinite(rate) and np.asarray(rate) >= 0):
                 raise ValueError(f"rates[{i}, {j}]: got {rate}; a rate is finite and >= 0, in 1/s.")
-            if np.ndim(rate):
-                raise ValueError(f"rates[{i}, {j}]: got shape {np.shape(rate)}; give one number (vmap over more).")
             pairs[i, j] = rate
         size = 1 + max((max(key) for key in pairs), default=-1)
         n = size if n_sites is None else n_sites
@@ -180,7 +180,11 @@ def _populations(populations: ArrayLike, n: int, dtype) -> Array:
 
 
 def _deduce(
-    n: int, groups: tuple[Group, ...], tree: list[tuple[int, int]], pairs: Mapping[tuple[int, int], Array], dtype
+    n: int,
+    groups: tuple[Group, ...],
+    tree: list[tuple[int, int]],
+    pairs: Mapping[tuple[int, int], Array],
+    dtype,
 ) -> Array:
     """Walk the spanning forest: p_j = p_i k_ij / k_ji where both ways are given, else p_j = p_i."""
     one = jnp.ones((), dtype)

@@ -25,16 +25,15 @@ class Modes(eqx.Module):
     Attributes:
         to_modes: $\mathbf Q^T\mathbf P^{-1/2}$, (mode, site).
         to_sites: $\mathbf P^{1/2}\mathbf Q$, (site, mode).
-        rates: $\mathbf Q^T\mathbf P^{-1/2}\mathbf K\mathbf P^{1/2}\mathbf Q$, $s^{-1}$, symmetric; stationary rows exactly 0.
+        rates: $\mathbf Q^T\mathbf P^{-1/2}\mathbf K\mathbf P^{1/2}\mathbf Q$, $s^{-1}$, symmetric;
+            the rows of stationary modes are exactly 0.
         state: the populations (and, by symmetry, the detector), (mode,); $\mathrm{state}\cdot\mathrm{state} = 1$.
-        slow: which modes are stationary, static.
     """
 
     to_modes: Float[Array, "mode site"]
     to_sites: Float[Array, "site mode"]
     rates: Float[Array, "mode mode"]
     state: Float[Array, " mode"]
-    slow: tuple[bool, ...] = eqx.field(static=True)
 
     def transform(self, irreps: Array) -> Array:
         """Bring (irrep, site, site) or diagonal (irrep, site) to modes, (irrep, mode, mode)."""
@@ -82,7 +81,7 @@ def motional_modes(model: ExchangeModel, populations: Float[Array, " site"]) -> 
     to_sites = root[:, None] * basis
     fast = np.outer(~slow, ~slow)
     rates = jnp.where(fast, to_modes @ model.rates @ to_sites, 0.0)
-    return Modes(to_modes, to_sites, (rates + rates.T) / 2, state, tuple(bool(s) for s in slow))
+    return Modes(to_modes, to_sites, (rates + rates.T) / 2, state)
 
 
 def _conditional(model: ExchangeModel, populations: Array) -> Array:

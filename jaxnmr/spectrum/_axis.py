@@ -24,7 +24,7 @@ class Axis(eqx.Module):
         ValueError: both or neither unit given, ends that are equal or not finite, fewer than two points.
     """
 
-    ends: Float[Array, "2"]
+    ends: Float[Array, 2]
     unit: str = eqx.field(static=True)
     points: int = eqx.field(static=True)
 
@@ -53,7 +53,7 @@ class Axis(eqx.Module):
             if not np.isfinite([start, stop]).all() or start == stop:
                 raise ValueError(f"{self.unit}: got ({start:g}, {stop:g}); give two different finite ends.")
 
-    def in_hz(self, larmor: Float[Array, ""]) -> Float[Array, "2"]:
+    def in_hz(self, larmor: Float[Array, ""]) -> Float[Array, 2]:
         r"""The ends in Hz, for $|\nu_0|$ in Hz."""
         return self.ends if self.unit == "hz" else self.ends * (1e-6 * larmor)
 

@@ -16,7 +16,7 @@ __all__ = ["cis"]
 
 
 @jax.custom_jvp
-def cis(turns: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+def cis(turns: Float[Array, ...]) -> tuple[Float[Array, ...], Float[Array, ...]]:
     """Cosine and sine of 2 pi times the argument."""
     terms = 7 if jnp.finfo(turns.dtype).bits <= 32 else 12
     x = jnp.pi * (turns - jnp.round(turns))  # half the angle, at most pi/2

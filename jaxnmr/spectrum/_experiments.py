@@ -58,9 +58,7 @@ class MAS(eqx.Module):
     # Known when built, because it chooses the algorithm; a traced rate is finite.
     infinite: bool = eqx.field(static=True)
 
-    def __init__(
-        self, field: ArrayLike, rate: ArrayLike, angle: ArrayLike = MAGIC_ANGLE, transition: Transition = None
-    ):
+    def __init__(self, field: ArrayLike, rate: ArrayLike, angle: ArrayLike = MAGIC_ANGLE, transition: Transition = None):
         self.field = _scalar("field", field)
         self.rate = _scalar("rate", rate)
         self.angle = _scalar("angle", angle)
@@ -70,7 +68,9 @@ class MAS(eqx.Module):
     def __check_init__(self):
         _check_field(self.field)
         if is_concrete(self.rate) and not self.rate > 0:
-            raise ValueError(f"rate: got {float(self.rate):g} Hz; a rotor frequency is > 0 (use Static for a rotor at rest).")
+            raise ValueError(
+                f"rate: got {float(self.rate):g} Hz; a rotor frequency is > 0 (use Static for a rotor at rest)."
+            )
         if is_concrete(self.angle) and not np.isfinite(self.angle):
             raise ValueError(f"angle: got {float(self.angle):g}; give radians between rotor axis and field.")
 
@@ -85,7 +85,10 @@ def _scalar(name: str, value: ArrayLike) -> Array:
 def _hashable(transition: Transition) -> Transition:
     if transition is None or isinstance(transition, str):
         return transition
-    return tuple(transition)  # type: ignore[return-value]
+    try:
+        return tuple(transition)  # type: ignore[return-value]
+    except TypeError:
+        raise ValueError(f"transition: got {transition!r}; use None, 'central', 'all' or a pair (m, m - 1).") from None
 
 
 def _check_field(field: Array) -> None:

@@ -26,7 +26,7 @@ __all__ = ["Fibonacci", "Grid", "Octahedral", "Points", "basis_gradients", "smoo
 
 # s^2 over the cell's area: 1/12 is the exact second moment of a square cell; a little more also covers the unevenness of
 # the lattice (scan over 0.09 ... 0.25 on static CSA and second-order patterns).
-_SPREAD = 0.2
+_SPREAD = 0.18
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def basis_gradients(directions: bytes, ranks: tuple[int, ...]) -> tuple[np.ndarr
     axes = frames(n)
     step = 1e-100
     values = np.stack(harmonics(n.T, ranks) if len(n) else [])
-    slopes = [np.stack(harmonics((n + 1j * step * axes[:, :, k]).T, ranks)).imag / step for k in (0, 1)]
+    slopes = [np.imag(np.stack(harmonics((n + 1j * step * axes[:, :, k]).T, ranks))) / step for k in (0, 1)]
     return np.broadcast_to(values, (len(values), len(n))).copy(), np.stack(slopes)
 
 

@@ -13,8 +13,9 @@ from jaxtyping import Array, Float
 from jaxnmr.exchange import Liouvillian
 from jaxnmr.harmonics import components, frames, harmonics
 from jaxnmr.spectrum._grids import Points
+from jaxnmr.spectrum._propagators import expm1, powers
 
-__all__ = ["Cells", "damping", "evaluate_irreps", "powder_cells", "powder_sum"]
+__all__ = ["Cells", "damping", "evaluate_irreps", "lagrange", "powder_cells", "powder_sum"]
 
 # Bytes that one chunk may use: a few level-two caches; and residuals above which a gradient recomputes chunks.
 _CHUNK = 24 * 2**20
@@ -56,31 +57,66 @@ def evaluate_irreps(precession: Array, basis: Float[Array, "irrep batch"]) -> Ar
 def damping(
     generator: Liouvillian,
     cells: Cells,
-    count: int,
     interval: Float[Array, ""],
+    count: int,
+    node: float,
     scale: Float[Array, " irrep"] | None = None,
-) -> Float[Array, "count orientation"]:
-    r"""$\exp[-\tfrac12(2\pi t)^2 s^2|\nabla\bar\nu|^2]$ at t = 0, 1, 2 ... times the interval.
+) -> Float[Array, "count site orientation"]:
+    r"""What averaging over each cell leaves of the signal that starts in each site, at t = (0, 1, ... + node) interval.
 
-    The gradient is that of the mean frequency over the stationary state: exact for one site and for fast motion, and a
-    smoothing of second order in the cell's extent otherwise.
+    $$D_i(t) = \exp[-\tfrac12(2\pi t)^2 s^2|\mathbf g_i(t)|^2],\qquad
+      \mathbf g(t) = \frac1t\int_0^t e^{\mathbf K^\top\tau}\nabla\boldsymbol\nu\,d\tau :$$
+
+    the gradient of the frequency, averaged over the jumps that a nucleus makes in that time. It is the site's own for slow
+    motion and the mean for fast motion, where the smoothing is exact; between them the error is of second order in the
+    cell's extent.
     """
-    state = generator.state
-    precession = generator.precession.real if jnp.iscomplexobj(generator.precession) else generator.precession
-    mean = jnp.einsum("a,rab,b->r", state, precession, state)
+    frequencies = generator.site_frequencies()
     if scale is not None:
-        mean = mean * scale
+        frequencies = frequencies * scale[:, None]
 
     def frequency(direction: Array) -> Array:
         basis = harmonics(direction, generator.ranks)
-        return sum(m * y for m, y in zip(mean, basis, strict=True))
+        return frequencies.T @ jnp.stack([jnp.broadcast_to(y, direction[0].shape) for y in basis])
 
-    slope = 0.0
-    for axis in (0, 1):
-        _, tangent = jax.jvp(frequency, (cells.directions.T,), (cells.frames[:, :, axis].T,))
-        slope = slope + tangent**2
-    time = jnp.arange(count, dtype=state.dtype) * interval
-    return jnp.exp(-0.5 * (2 * jnp.pi * time[:, None]) ** 2 * (cells.spread * slope)[None, :])
+    slopes = [jax.jvp(frequency, (cells.directions.T,), (cells.frames[:, :, axis].T,))[1] for axis in (0, 1)]
+    weights = _dwell(generator, interval, count, node)  # (count, start, site), its rows sum to t
+    squares = jnp.zeros(())
+    for slope in slopes:
+        squares = squares + jnp.einsum("tij,jc->tic", weights, slope) ** 2
+    return jnp.exp(-0.5 * (2 * jnp.pi) ** 2 * cells.spread[None, None, :] * squares)
+
+
+def _dwell(generator: Liouvillian, interval: Array, count: int, node: float) -> Array:
+    r"""$\int_0^t e^{\mathbf K^\top\tau}d\tau$, s, (count, start, site): the time spent in each site."""
+    n = generator.state.shape[0]
+
+    def pieces(length: Array) -> tuple[Array, Array]:
+        """exp(K length) and its integral, in modes, from the exponential of one block matrix."""
+        eye = jnp.eye(n, dtype=length.dtype)
+        zero = jnp.zeros_like(eye)
+        block = jnp.block([[generator.jumps * length, eye], [zero, zero]])
+        e = expm1(jax.lax.complex(block, jnp.zeros_like(block))[:, :, None])[:, :, 0].real
+        return eye + e[:n, :n], e[:n, n:] * length
+
+    step, whole = pieces(interval)
+    moved = powers(step[:, :, None], count)[:, :, :, 0]
+    past = jnp.cumsum(moved, axis=0) - moved  # sum over the intervals before
+    modes = jnp.einsum("tab,bc->tac", past, whole)
+    if node:
+        modes = modes + jnp.einsum("tab,bc->tac", moved, pieces(interval * node)[1])
+    return jnp.einsum("ja,tab,bi->tij", generator.to_sites, modes, generator.to_modes)
+
+
+def lagrange(nodes: tuple[float, ...], count: int) -> np.ndarray:
+    """Interpolation weights (node, count) at 0, 1/count, ... of an interval: what makes the damping a few products."""
+    x = np.arange(count) / count
+    weights = np.ones((len(nodes), count))
+    for k, node in enumerate(nodes):
+        for other in nodes:
+            if other != node:
+                weights[k] *= (x - other) / (node - other)
+    return weights
 
 
 def powder_sum(chunk: Callable[[Cells], Array], cells: Cells, per_cell: int) -> Array:

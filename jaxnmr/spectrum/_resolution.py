@@ -10,7 +10,10 @@ import numpy as np
 
 from jaxnmr.spectrum._grids import Fibonacci, Grid
 
-__all__ = ["Resolution", "Survey", "choose"]
+__all__ = ["BAND", "Resolution", "Survey", "choose"]
+
+# Sampling rate of a decay over the extent of line and axis together.
+BAND = 1.4
 
 # Decay of the signal over the record, e^-8: what is cut off is 3e-4 of a Lorentzian line in relative L2.
 _DECAY = 8.0
@@ -34,7 +37,7 @@ class Resolution:
     phases: int | None = None
     samples: int | None = None
     substeps: int | None = None
-    grid: Grid = Fibonacci()
+    grid: Grid = dataclasses.field(default_factory=Fibonacci)
     smooth: bool = True
 
     def __post_init__(self):
@@ -88,10 +91,10 @@ def choose(
     record = _record(survey)
     if rate is None:
         phases = None
-        samples = _bucket(1.2 * hull * record, 256)
+        samples = _bucket(BAND * hull * record, 256)
     else:
-        phases = given.phases or max(8, _bucket(1.15 * hull / rate, 8))
-        samples = phases * _bucket(record * rate, 4)
+        phases = _bucket(1.3 * hull / rate, 8)
+        samples = (given.phases or phases) * _bucket(record * rate, 4)
     # Orientations: enough for the pattern's width in linewidths, and for the sidebands' intensities.
     cells = survey.pattern / width
     orientations = 40 * cells if cells > 1 else 40
@@ -100,14 +103,14 @@ def choose(
         orientations=_bucket(min(orientations, 200_000), 64),
         phases=phases,
         samples=samples,
-        substeps=1,
+        substeps=1
+        if rate is None or phases is None or not exchange
+        else -(-_bucket(max(48, 6 * line / rate), 48) // (given.phases or phases)),
         grid=given.grid,
         smooth=given.smooth,
     )
     pick = lambda name: getattr(given, name) if getattr(given, name) is not None else getattr(chosen, name)  # noqa: E731
-    final = dataclasses.replace(
-        given, **{name: pick(name) for name in ("orientations", "phases", "samples", "substeps")}
-    )
+    final = dataclasses.replace(given, **{name: pick(name) for name in ("orientations", "phases", "samples", "substeps")})
     return final, chosen
 
 
@@ -120,7 +123,7 @@ def _record(survey: Survey) -> float:
     return (math.sqrt(b * b + 4 * a * _DECAY) - b) / (2 * a)
 
 
-def _bucket(value: float, least: int) -> int:
+def _bucket(value: float | int, least: int) -> int:
     """Round up to 4, 5, 6 or 7 times a power of two, so that similar problems share one compilation."""
     value = max(value, least)
     power = 2 ** max(0, math.floor(math.log2(value)) - 2)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from jaxnmr.harmonics import harmonics
 
-__all__ = ["accumulated", "cone", "phases", "polar_means", "step_means"]
+__all__ = ["accumulated", "cone", "phases", "polar_means", "step_means", "step_moments"]
 
 
 def phases(ranks: tuple[int, ...]) -> int:
@@ -78,3 +78,13 @@ def accumulated(count: int, steps: int) -> np.ndarray:
     inverse = np.where(m == 0, 0, 1 / np.where(m == 0, 1, m))
     integral = np.exp(1j * np.outer(phi, m)) * (-1j * inverse) / (2 * np.pi)
     return (integral @ _fourier(count)).real
+
+
+@cache
+def step_moments(count: int, steps: int) -> np.ndarray:
+    r"""Matrix (step, phase): first moments $\frac{1}{h^2}\int(t - \bar t)f\,dt$ over each of `steps` equal parts h."""
+    m = np.arange(count) - count // 2
+    middle = 2 * np.pi * (np.arange(steps) + 0.5) / steps
+    a = np.where(m == 0, 1.0, 2 * np.pi * m / steps)
+    moment = np.where(m == 0, 0, 1j * (2 * np.sin(a / 2) / a**2 - np.cos(a / 2) / a))
+    return np.real((np.exp(1j * np.outer(middle, m)) * moment) @ _fourier(count))

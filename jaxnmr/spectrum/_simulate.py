@@ -18,13 +18,13 @@ from jaxnmr.spectrum._axis import Axis
 from jaxnmr.spectrum._experiments import MAS, Static
 from jaxnmr.spectrum._grids import Fibonacci
 from jaxnmr.spectrum._powder import powder_cells
-from jaxnmr.spectrum._resolution import Resolution, Survey, choose
+from jaxnmr.spectrum._resolution import BAND, Resolution, Survey, choose
 from jaxnmr.spectrum._rotor import polar_means
 from jaxnmr.spectrum._solver_mas import mas_exchange_signal
 from jaxnmr.spectrum._solver_rigid import rigid_signal
 from jaxnmr.spectrum._solver_static import static_exchange_signal
 from jaxnmr.spectrum._spectrum import Spectrum
-from jaxnmr.spectrum._transform import apodise, evaluate
+from jaxnmr.spectrum._transform import apodise, evaluate, unfolded
 from jaxnmr.spins import RANKS, Sites, frequency_irreps, quadrupolar_ratio, transitions
 
 __all__ = ["Convergence", "Decay", "convergence", "decay", "resolve", "simulate"]
@@ -39,11 +39,15 @@ class Decay(NamedTuple):
         signal: $s(j\,dt)$, one at t = 0, complex, (times,).
         dt: s.
         carrier: Hz from the reference; the signal precesses as $e^{2\pi i(\nu - \mathrm{carrier})t}$.
+        slopes: initial slope of each transition's signal, $s^{-1}$, (transition,).
+        shares: of each transition in the whole, (transition,).
     """
 
     signal: Complex[Array, " times"]
     dt: Float[Array, ""]
     carrier: Float[Array, ""]
+    slopes: Complex[Array, " transition"]
+    shares: Float[Array, " transition"]
 
 
 class Convergence(NamedTuple):
@@ -101,7 +105,13 @@ def simulate(
     linewidth, gaussian = _widths(sites, linewidth, gaussian)
     _check(sites, experiment, axis, exchange)
     final = resolve(
-        sites, experiment, axis, exchange=exchange, linewidth=linewidth, gaussian=gaussian, resolution=resolution
+        sites,
+        experiment,
+        axis,
+        exchange=exchange,
+        linewidth=linewidth,
+        gaussian=gaussian,
+        resolution=resolution,
     )
     return _spectrum(sites, experiment, axis, exchange, linewidth, gaussian, final)
 
@@ -125,9 +135,7 @@ def decay(
     """
     widths, gaussian = _widths(sites, linewidth, 0.0, allow_zero=resolution is not None and bool(resolution.samples))
     _check(sites, experiment, axis, exchange)
-    final = resolve(
-        sites, experiment, axis, exchange=exchange, linewidth=widths, gaussian=gaussian, resolution=resolution
-    )
+    final = resolve(sites, experiment, axis, exchange=exchange, linewidth=widths, gaussian=gaussian, resolution=resolution)
     return _decay(sites, experiment, axis, exchange, widths if widths.ndim else None, final)
 
 
@@ -158,8 +166,8 @@ def resolve(
     if axis_hz is None:
         if resolution is None or None in (resolution.orientations, resolution.samples):
             raise ValueError(
-                "resolution: field or axis is traced, so sizes cannot be chosen; pass resolution=Resolution(orientations=..., "
-                "phases=..., samples=...), or keep them out of jit."
+                "resolution: field or axis is traced, so sizes cannot be chosen; pass resolution="
+                "Resolution(orientations=..., phases=..., samples=...), or keep them out of jit."
             )
         return dataclasses.replace(resolution, substeps=resolution.substeps or 1)
     low_axis, high_axis = float(axis_hz.min()), float(axis_hz.max())
@@ -171,7 +179,10 @@ def resolve(
     if not known_width and lorentzian + gauss == 0:
         lorentzian = 2 * step  # nothing narrower shows on this axis
     if is_concrete(sites, experiment):
-        low, high, pattern, ratio = (float(x) for x in _survey(sites, experiment))
+        with jax.ensure_compile_time_eval():
+            low, high, pattern, ratio = (
+                float(x) for x in _survey(sites, experiment, exchange if is_concrete(exchange) else None)
+            )
         if ratio > 0.1:
             warn(
                 f"quadrupole: nu_Q / nu_0 = {ratio:.2g} for {sites.isotope} at {float(experiment.field):g} T; second-order "
@@ -219,13 +230,25 @@ def convergence(
         Relative L2 changes over the axis; phases is 0 where there are none.
     """
     base = resolve(
-        sites, experiment, axis, exchange=exchange, linewidth=linewidth, gaussian=gaussian, resolution=resolution
+        sites,
+        experiment,
+        axis,
+        exchange=exchange,
+        linewidth=linewidth,
+        gaussian=gaussian,
+        resolution=resolution,
     )
     assert base.orientations is not None and base.samples is not None
 
     def run(resolution: Resolution) -> np.ndarray:
         spectrum = simulate(
-            sites, experiment, axis, exchange=exchange, linewidth=linewidth, gaussian=gaussian, resolution=resolution
+            sites,
+            experiment,
+            axis,
+            exchange=exchange,
+            linewidth=linewidth,
+            gaussian=gaussian,
+            resolution=resolution,
         )
         return np.asarray(spectrum.intensity, dtype=np.float64)
 
@@ -256,12 +279,17 @@ def _spectrum(
     gaussian: Array,
     resolution: Resolution,
 ) -> Spectrum:
-    signal, dt, carrier = _decay(sites, experiment, axis, exchange, linewidth if linewidth.ndim else None, resolution)
-    signal = apodise(signal, dt, 0.0 if linewidth.ndim else linewidth, gaussian)
+    record = _decay(sites, experiment, axis, exchange, linewidth if linewidth.ndim else None, resolution)
+    dt, common = record.dt, jnp.zeros_like(gaussian) if linewidth.ndim else linewidth
+    signal = apodise(record.signal, dt, common, gaussian)
     larmor = jnp.abs(sites.nucleus.larmor_frequency(experiment.field))
     ends = axis.in_hz(larmor)
     step = (ends[1] - ends[0]) / (axis.points - 1)
-    intensity = evaluate(signal, dt, ends[0] - carrier, step, axis.points)
+    start = ends[0] - record.carrier
+    intensity = evaluate(signal, dt, start, step, axis.points)
+    slopes = record.slopes - (jnp.pi * common).astype(record.slopes.dtype)
+    wings = jax.vmap(lambda slope: unfolded(slope, dt, start, step, axis.points))(slopes)
+    intensity = intensity + record.shares @ wings
     values = axis.values()
     ppm, hz = (values, values * (1e-6 * larmor)) if axis.unit == "ppm" else (values / (1e-6 * larmor), values)
     return Spectrum(ppm, hz, intensity)
@@ -281,7 +309,7 @@ def _decay(
     spinning = isinstance(experiment, MAS) and not experiment.infinite
     angle = experiment.angle if isinstance(experiment, MAS) else None
     observed = transitions(sites.nucleus, experiment.transition)
-    carrier, bandwidth = _band(sites, experiment, axis)
+    carrier, bandwidth = _band(sites, experiment, axis, exchange)
     periods, phases = resolution.samples, 1
     if spinning:
         assert isinstance(experiment, MAS) and resolution.phases is not None
@@ -294,51 +322,72 @@ def _decay(
     dtype = sites.shift.dtype
     cells = powder_cells(points, resolution.smooth, dtype)
 
-    def one(m: float) -> Array:
+    def one(m: float) -> tuple[Array, Array]:
         if frozen and resolution.smooth:
             irreps = frequency_irreps(sites, m, experiment.field, second_order=True)
             irreps = irreps.at[0].add(-carrier)
             ranks = RANKS
             if sites.quadrupole is None:
                 irreps, ranks = irreps[:6], RANKS[:2]
-            return rigid_signal(
-                irreps, weights, linewidth, points, ranks, bandwidth, periods, phases, angle, resolution.smooth
+            signal = rigid_signal(
+                irreps,
+                weights,
+                linewidth,
+                points,
+                ranks,
+                bandwidth,
+                periods,
+                phases,
+                angle,
+                resolution.smooth,
             )
+            damped = jnp.zeros((), dtype) if linewidth is None else -jnp.pi * (weights @ linewidth)
+            return signal, jax.lax.complex(damped, 2 * jnp.pi * (irreps[0] @ weights))
         # Without smoothing sites at rest take the solvers of moving ones too, which place no frequency on a grid.
         model = ExchangeModel.from_rates({}, n_sites=len(sites)) if exchange is None else exchange
         generator = liouvillian(sites, model, m, experiment.field, linewidth).shifted(carrier)
         if spinning:
             assert isinstance(experiment, MAS)
-            return mas_exchange_signal(
+            signal = mas_exchange_signal(
                 generator, cells, experiment.rate, experiment.angle, phases, periods, resolution.substeps or 1
             )
+            return signal, generator.initial_slope()
         if angle is not None:
             generator = dataclasses.replace(
-                generator, precession=generator.precession * polar_means(angle, generator.ranks)[:, None, None]
+                generator,
+                precession=generator.precession
+                * polar_means(angle, generator.ranks)[:, None, None].astype(generator.precession.dtype),
             )
-        return static_exchange_signal(generator, cells, bandwidth, periods)
+        return static_exchange_signal(generator, cells, bandwidth, periods), generator.initial_slope()
 
-    signal = sum(weight * one(m) for m, weight in observed)
-    return Decay(jnp.asarray(signal), 1 / bandwidth, carrier)
+    signals, slopes = zip(*(one(m) for m, _ in observed), strict=True)
+    shares = jnp.asarray([share for _, share in observed], dtype)
+    signal = jnp.stack(signals).T @ shares.astype(signals[0].dtype)
+    return Decay(signal, 1 / bandwidth, carrier, jnp.stack(slopes), shares)
 
 
-def _band(sites: Sites, experiment: Experiment, axis: Axis) -> tuple[Array, Array]:
+def _band(sites: Sites, experiment: Experiment, axis: Axis, exchange: ExchangeModel | None) -> tuple[Array, Array]:
     """Centre of the axis, and a bandwidth about which neither line nor axis folds."""
     larmor = jnp.abs(sites.nucleus.larmor_frequency(experiment.field))
     ends = axis.in_hz(larmor)
-    low, high, *_ = _extent(sites, experiment)
+    low, high, *_ = _extent(sites, experiment, exchange)
     top, bottom = jnp.maximum(jnp.max(ends), high), jnp.minimum(jnp.min(ends), low)
-    band = jax.lax.stop_gradient(1.15 * (top - bottom))
+    band = jax.lax.stop_gradient(BAND * (top - bottom))
     return jax.lax.stop_gradient(ends.mean()), band
 
 
 @jax.jit
-def _survey(sites: Sites, experiment: Experiment) -> tuple[Array, Array, Array, Array]:
-    return (*_extent(sites, experiment), quadrupolar_ratio(sites, experiment.field))
+def _survey(sites: Sites, experiment: Experiment, exchange: ExchangeModel | None) -> tuple[Array, Array, Array, Array]:
+    return (*_extent(sites, experiment, exchange), quadrupolar_ratio(sites, experiment.field))
 
 
-def _extent(sites: Sites, experiment: Experiment) -> tuple[Array, Array, Array]:
-    """Lowest and highest frequency of any site in any direction, and the widest pattern that the rotor leaves."""
+def _extent(sites: Sites, experiment: Experiment, exchange: ExchangeModel | None) -> tuple[Array, Array, Array]:
+    """Lowest and highest frequency of any site in any direction, and the widest pattern that the rotor leaves.
+
+    Fast motion moves the second order out of the range of the sites, so each group's mean tensors count as a site.
+    """
+    if exchange is not None:
+        sites = _with_means(sites, exchange)
     directions = Fibonacci().points(300).directions
     basis = jnp.asarray(np.stack([np.broadcast_to(y, 300) for y in harmonics(directions.T, RANKS)]), sites.shift.dtype)
     lows, highs, patterns = [], [], []
@@ -358,9 +407,21 @@ def _extent(sites: Sites, experiment: Experiment) -> tuple[Array, Array, Array]:
     return low - margin, high + margin, jnp.stack(patterns).max()
 
 
-def _widths(
-    sites: Sites, linewidth: ArrayLike, gaussian: ArrayLike, allow_zero: bool = False
-) -> tuple[Array, Array]:
+def _with_means(sites: Sites, exchange: ExchangeModel) -> Sites:
+    shift, quadrupole = [sites.shift], [sites.quadrupole]
+    for group in exchange.groups:
+        if len(group) > 1:
+            members = np.asarray(group)
+            share = exchange.populations[members].astype(sites.shift.dtype)
+            share = (share / share.sum())[:, None, None]
+            shift.append((share * sites.shift[members]).sum(0, keepdims=True))
+            if sites.quadrupole is not None:
+                quadrupole.append((share * sites.quadrupole[members]).sum(0, keepdims=True))
+    coupling = None if sites.quadrupole is None else jnp.concatenate([q for q in quadrupole if q is not None])
+    return Sites(sites.isotope, jnp.concatenate(shift), coupling)
+
+
+def _widths(sites: Sites, linewidth: ArrayLike, gaussian: ArrayLike, allow_zero: bool = False) -> tuple[Array, Array]:
     dtype = sites.shift.dtype
     linewidth, gaussian = jnp.asarray(linewidth, dtype), jnp.asarray(gaussian, dtype)
     if linewidth.ndim and linewidth.shape != (len(sites),):

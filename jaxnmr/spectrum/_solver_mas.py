@@ -9,6 +9,8 @@ start phases (the powder angle gamma)
 $$s_{Pn+q} = \sum_{\text{crystallites}} \mathrm{tr}\left[\mathbf U^{P-1}\mathbf X_q\right],\qquad
   \mathbf X_q = \frac1n\sum_j \mathbf r_j\,\mathbf l_{j+q} .$$
 
+A step's exponent is the mean generator with the commutator of motion and precession in closed form (`magnus_correction`),
+so that the error falls with the fourth power of the step for slow motion and stays bounded for fast.
 That is one matrix product of powers against correlations over (crystallite, site pair): no eigenvectors, no inverse, smooth
 in everything. Only the first period is propagated directly.
 """
@@ -20,11 +22,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from jaxnmr.exchange import Liouvillian
-from jaxnmr.spectrum._powder import Cells, damping, evaluate_irreps, powder_sum
-from jaxnmr.spectrum._propagators import expm1, multiply, powers
-from jaxnmr.spectrum._rotor import cone, phases, polar_means, step_means
+from jaxnmr.harmonics import harmonics
+from jaxnmr.spectrum._powder import Cells, damping, evaluate_irreps, lagrange, powder_sum
+from jaxnmr.spectrum._propagators import expm1, magnus_correction, multiply, powers
+from jaxnmr.spectrum._rotor import cone, phases, polar_means, step_means, step_moments
 
 __all__ = ["mas_exchange_signal"]
+
+# Where within a rotor period the cells' damping is evaluated; a line joins the values.
+_NODES = (0.0, 1.0)
 
 
 def mas_exchange_signal(
@@ -52,13 +58,21 @@ def mas_exchange_signal(
     steps = phase_count * substeps
     dt = 1 / (rate * steps)
     means = jnp.asarray(step_means(phases(generator.ranks), steps), state.dtype)
+    slopes = jnp.asarray(step_moments(phases(generator.ranks), steps), state.dtype)
+    commutator = magnus_correction(generator.jumps * dt, generator.precession)
     polar = polar_means(angle, generator.ranks)
 
     def chunk(part: Cells) -> Array:
         count = part.weights.shape[0]
-        path = cone(part.frames, angle, generator.ranks) * part.smoothing(generator.ranks)[:, None, :]
-        path = jnp.einsum("sp,rpc->rsc", means, path).reshape(path.shape[0], -1)
-        omega = 2 * jnp.pi * evaluate_irreps(generator.precession, path)
+        path = cone(part.frames, angle, generator.ranks)
+        # The cell's Laplacian belongs to the mean over a rotor turn, as the damping does; sidebands vary slowly.
+        basis = harmonics(part.directions.T, generator.ranks)
+        mean = jnp.stack([jnp.broadcast_to(y, part.weights.shape) for y in basis]) * polar[:, None]
+        path = path + ((part.smoothing(generator.ranks) - 1) * mean)[:, None, :]
+        averages, moments = (
+            jnp.einsum("sp,rpc->rsc", matrix, path).reshape(path.shape[0], -1) for matrix in (means, slopes)
+        )
+        omega = 2 * jnp.pi * (evaluate_irreps(generator.precession, averages) - evaluate_irreps(commutator, moments))
         relaxation = jnp.broadcast_to(generator.relaxation[:, :, None], omega.shape)
         if jnp.iscomplexobj(omega):
             matrix = jax.lax.complex(relaxation - omega.imag, omega.real)
@@ -84,7 +98,9 @@ def mas_exchange_signal(
         period, left = jax.lax.scan(forward, start, step)
         _, right = jax.lax.scan(backward, start, step, reverse=True)
         # left: (phase, site, crystallite) = l_j;  right likewise = r_j.
-        right = right * (part.weights / phase_count)[None, None, :]
+        # The start in the basis of sites, so that each may be damped by itself.
+        right = jnp.einsum("ia,jac->jic", generator.to_sites.astype(right.dtype), right)
+        right = right * (part.weights / phase_count)[None, None, :].astype(right.dtype)
         left = jnp.concatenate([left, (left[:, :, None] * period[None]).sum(1)])
 
         def correlate(_, q):
@@ -92,23 +108,31 @@ def mas_exchange_signal(
             return None, (window[:, :, None] * right[:, None, :]).sum(0)
 
         _, correlation = jax.lax.scan(correlate, None, jnp.arange(phase_count))  # (q, l, r, crystallite)
-        power = powers(period, periods - 1)
-        damped = damping(generator, part, periods + 1, 1 / rate, polar)
-        fraction = (jnp.arange(phase_count) / phase_count).astype(damped.dtype)
-        later = 0  # the damping is interpolated linearly within a period
-        for edge, share in ((damped[1:-1], 1 - fraction), (damped[2:], fraction)):
-            weighted = (power * edge[:, None, None, :]).reshape(periods - 1, -1)
-            later = later + weighted @ (correlation * share[:, None, None, None]).reshape(phase_count, -1).T
+        origin = jnp.broadcast_to(generator.to_modes.astype(step.dtype)[:, :, None], (n, n, count))
+        power = powers(period, periods - 1, origin)  # (period, mode, site, crystallite)
+        later = jnp.zeros((), step.dtype)
+        first_fade = jnp.zeros((), state.dtype)
+        for node, curve in zip(_NODES, lagrange(_NODES, phase_count), strict=True):
+            fade = damping(generator, part, 1 / rate, periods, node, polar)
+            curve = jnp.asarray(curve, state.dtype)
+            first_fade = first_fade + fade[:1] * curve[:, None, None]
+            weighted = (power * fade[1:, None].astype(step.dtype)).reshape(periods - 1, -1)
+            shaped = correlation * curve.astype(step.dtype)[:, None, None, None]
+            later = later + weighted @ shaped.reshape(phase_count, -1).T
 
-        vector = jnp.broadcast_to(read[None, :, :, 0], (phase_count, n, count))
-        fade = (damped[:1] * (1 - fraction)[:, None] + damped[1:2] * fraction[:, None]) * part.weights / phase_count
+        # The first period, from every start phase and site: vector (mode, start phase, site, crystallite).
+        share = (generator.to_sites @ state) / phase_count
+        vector = generator.to_modes.astype(step.dtype)[:, None, :, None]
+        vector = jnp.broadcast_to(vector, (n, phase_count, n, count))
+        by_phase = jnp.moveaxis(step, 0, 2)[:, :, :, None, :]
+        shares = first_fade * (share[None, :, None] * part.weights[None, None, :])
 
         def propagate(v, shares):
-            signal = ((read[None, :, :, 0] * v).sum(1) * shares[None, :]).sum()
-            v = (step * v[:, None]).sum(2)
-            return jnp.roll(v, 1, axis=0), signal
+            signal = (v * read[:, :, :, None]).sum((0, 1))
+            v = (by_phase * v[None]).sum(1)
+            return jnp.roll(v, 1, axis=1), (signal * shares.astype(v.dtype)).sum()
 
-        _, first = jax.lax.scan(propagate, vector, fade)
+        _, first = jax.lax.scan(propagate, vector, shares)
         return jnp.concatenate([first[None], later])
 
     per_cell = 8 * n * n * (40 * steps + 3 * periods + 4 * phase_count)

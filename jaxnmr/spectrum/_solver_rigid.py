@@ -23,6 +23,21 @@ __all__ = ["rigid_signal"]
 _BINS = 6
 
 
+def _mixture(count: int) -> tuple[tuple[float, float], ...]:
+    r"""A Gaussian as a mixture of boxes: squared widths, in units of the variance, and masses.
+
+    A Gaussian of unit variance is a mixture of boxes of squared width 8y, y distributed as $\sqrt{y}e^{-y}$; Gauss-Laguerre
+    quadrature in y keeps the moments up to order 4 count - 2, and boxes can be put on a grid exactly.
+    """
+    diagonal = 2 * np.arange(count) + 1.5
+    off = np.sqrt(np.arange(1, count) * (np.arange(1, count) + 0.5))
+    nodes, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1))
+    return tuple((float(8 * y), float(v**2)) for y, v in zip(nodes, vectors[0], strict=True))
+
+
+_BOXES = _mixture(3)
+
+
 def rigid_signal(
     irreps: Float[Array, "irrep site"],
     weights: Float[Array, " site"],
@@ -55,9 +70,7 @@ def rigid_signal(
     dtype = irreps.dtype
     times = periods * phase_count
     size = periods * _BINS  # bins per rotor frequency
-    values, slopes = (
-        jnp.asarray(array, dtype) for array in basis_gradients(points.directions.tobytes(), ranks)
-    )
+    values, slopes = (jnp.asarray(array, dtype) for array in basis_gradients(points.directions.tobytes(), ranks))
     if smooth:
         values = values * jnp.asarray(smoothed_ranks(points.spread, ranks), dtype)
     share = jnp.asarray(points.weights, dtype)
@@ -77,9 +90,7 @@ def rigid_signal(
         mean_irreps, all_irreps, weight = site
         bins = (mean_irreps @ values) * (size / rate)
         slope = (slopes * mean_irreps[None, :, None]).sum(1) * (size / rate)
-        # A box of the cell's variance, one bin wide at least; its excess is divided out below.
-        width = jnp.sqrt(12 * spread * (slope**2).sum(0) + 1)
-        width = jnp.minimum(width, size)
+        variance = spread * (slope**2).sum(0)
         order = jnp.floor(jax.lax.stop_gradient(bins) / size)
         bins = bins - size * order
         if path is None:
@@ -90,15 +101,18 @@ def rigid_signal(
             cosine, sine = cis(turns + harmonic)
             sidebands = jnp.fft.fft(jax.lax.complex(cosine, sine), axis=1) / phase_count
             amplitude = sidebands.real**2 + sidebands.imag**2
-        height = amplitude * (weight * share / width)[:, None]
         rows = jnp.zeros((3 * size, phase_count), dtype)
-        for sign in (1, -1):
-            edge = bins - sign * width / 2 + size
-            low = jnp.floor(jax.lax.stop_gradient(edge))
-            part = (edge - low)[:, None]
-            index = low.astype(jnp.int32)
-            rows = rows.at[index].add(sign * (1 - part) * height, mode="promise_in_bounds")
-            rows = rows.at[index + 1].add(sign * part * height, mode="promise_in_bounds")
+        for node, mass in _BOXES:
+            # One bin wide at least; the excess is divided out below.
+            width = jnp.minimum(jnp.sqrt(node * variance + 1), size)
+            height = amplitude * (mass * weight * share / width)[:, None]
+            for sign in (1, -1):
+                edge = bins - sign * width / 2 + size
+                low = jnp.floor(jax.lax.stop_gradient(edge))
+                part = (edge - low)[:, None]
+                index = low.astype(jnp.int32)
+                rows = rows.at[index].add(sign * (1 - part) * height, mode="promise_in_bounds")
+                rows = rows.at[index + 1].add(sign * part * height, mode="promise_in_bounds")
         return rows
 
     def decay(rows: Array) -> Array:
@@ -119,7 +133,9 @@ def rigid_signal(
     sites = (mean.T, irreps.T, weights)
     if linewidth is None:
         rows = jax.lax.scan(
-            lambda total, site: (total + site_grid(site), None), jnp.zeros((3 * size, phase_count), dtype), sites
+            lambda total, site: (total + site_grid(site), None),
+            jnp.zeros((3 * size, phase_count), dtype),
+            sites,
         )[0]
         return decay(rows)
     time = jnp.arange(times, dtype=dtype) / bandwidth

@@ -62,8 +62,8 @@ class Spectrum(eqx.Module):
         if path.suffix.lower() != ".csv":
             raise ValueError(f"path: got {path.name!r}; spectra are saved as .csv.")
         aside = path.with_name(f".{path.name}.part")
-        header = f"# jaxnmr spectrum{': ' + self.label if self.label else ''}\n{_COLUMNS}"
         table = np.stack([np.asarray(column, dtype=np.float64) for column in (self.ppm, self.hz, self.intensity)], axis=1)
+        header = f"# jaxnmr spectrum, {len(table)} points{': ' + self.label if self.label else ''}\n{_COLUMNS}"
         try:
             np.savetxt(aside, table, delimiter=",", header=header, comments="", fmt="%.17g")
             aside.replace(path)
@@ -79,20 +79,26 @@ class Spectrum(eqx.Module):
             ValueError: the file has other columns, or is cut short.
         """
         path = Path(path)
-        lines = path.read_text().splitlines()
-        label = ""
+        text = path.read_text()
+        lines = text.splitlines()
+        label, promised = "", None
         if lines and lines[0].startswith("#"):
-            label = lines[0].partition(": ")[2]
+            kind, _, label = lines[0].partition(": ")
+            promised = next((int(word) for word in kind.split() if word.isdigit()), None)
             lines = lines[1:]
         if not lines or lines[0].replace(" ", "") != _COLUMNS:
             found = lines[0] if lines else "nothing"
-            raise ValueError(f"{path}: expected the columns {_COLUMNS!r}, found {found[:60]!r}; was it saved by Spectrum.save?")
+            raise ValueError(
+                f"{path}: expected the columns {_COLUMNS!r}, found {found[:60]!r}; was it saved by Spectrum.save?"
+            )
         rows = [line.split(",") for line in lines[1:] if line.strip()]
         try:
             table = np.array([[float(x) for x in row] for row in rows]).reshape(-1, 3)
         except ValueError:
             bad = next((i for i, row in enumerate(rows) if len(row) != 3 or not all(map(_is_number, row))), 0)
             raise ValueError(f"{path}: line {bad + 3} is not three numbers; the file may be cut short.") from None
+        if promised is not None and (len(table) != promised or not text.endswith("\n")):
+            raise ValueError(f"{path}: {len(table)} of {promised} points; the file was cut short.")
         if len(table) < 2:
             raise ValueError(f"{path}: {len(table)} points; a spectrum has at least 2. The file may be cut short.")
         ppm, hz, intensity = (jnp.asarray(column) for column in table.T)

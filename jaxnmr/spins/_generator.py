@@ -84,15 +84,15 @@ def coupling_irreps(
         $\exp(+2\pi i\nu t)$.
     """
     larmor = jnp.abs(sites.nucleus.larmor_frequency(field))
-    total = 0
+    total = jnp.zeros((), resolvents.dtype)
     for order, ket, bra, shift_ket, shift_bra in _couplings(sites, m, larmor):
         resolvent = resolvents[abs(order) - 1][None]
         resolvent = resolvent if order > 0 else jnp.conj(resolvent)
         ket_pair = _pair(ket, shift_ket)
         bra_pair = jnp.conj(_pair(bra, shift_bra))
-        total = total - 2 * jnp.pi / larmor * (ket_pair * jnp.conj(resolvent) + bra_pair * resolvent)
-    matrix = jnp.asarray(project(PAIR_RANKS), larmor.dtype)
-    apply = lambda part: jnp.einsum("rd,dij->rij", matrix, part)  # noqa: E731
+        total = total + ket_pair * jnp.conj(resolvent) + bra_pair * resolvent
+    matrix = jnp.asarray(project(PAIR_RANKS), sites.shift.dtype)
+    apply = lambda part: jnp.einsum("rd,dij->rij", matrix, part) * (-2 * jnp.pi / larmor)  # noqa: E731
     return jax.lax.complex(apply(total.real), apply(total.imag))
 
 
@@ -140,7 +140,7 @@ def _couplings(sites: Sites, m: float, larmor: Float[Array, ""]):
     q_xx, q_yy, q_xy = (jnp.einsum("da,sab,db->ds", a, q, b) for a, b in ((n[0], n[0]), (n[1], n[1]), (n[0], n[1])))
     # Coefficients of I+ Iz + Iz I+, of I+ and of I+^2 in H.
     single = jax.lax.complex(q_x, -q_y) / 2
-    shift = jax.lax.complex(s_x, -s_y) * (-0.5e-6 * larmor)
+    shift = jax.lax.complex(-0.5e-6 * larmor * s_x, 0.5e-6 * larmor * s_y)
     double = jax.lax.complex((q_xx - q_yy) / 4, -q_xy / 2)
 
     def element(start: float, order: int):

@@ -37,7 +37,11 @@ class Sites(eqx.Module):
     weights: Float[Array, " site"] | None
 
     def __init__(
-        self, isotope: str, shift: ArrayLike, quadrupole: ArrayLike | None = None, weights: ArrayLike | None = None
+        self,
+        isotope: str,
+        shift: ArrayLike,
+        quadrupole: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
     ):
         self.isotope = _nucleus(isotope).name
         self.shift = _tensors("shift", shift)

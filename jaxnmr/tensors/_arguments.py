@@ -74,6 +74,4 @@ def check_range(name: str, value: Numeric, low: int | float, high: int | float, 
         known = np.asarray(value, dtype=np.float64)
         outside = (known < low - _SLACK) | (known > high + _SLACK)
         if outside.any():
-            raise ValueError(
-                f"{name}: got {known[outside].flat[0]:g}, outside {low:g} to {high:g}; {advice}."
-            )
+            raise ValueError(f"{name}: got {known[outside].flat[0]:g}, outside {low:g} to {high:g}; {advice}.")

@@ -26,9 +26,7 @@ _SKEW = "order the principal values: skew = 3 (delta_22 - delta_iso) / span"
 _ORDER = "sort the principal values, and the axes with them"
 
 
-def shift_tensor(
-    delta_iso: Numeric, zeta: Numeric = 0.0, eta: Numeric = 0.0, euler: Euler = (0.0, 0.0, 0.0)
-) -> Tensor:
+def shift_tensor(delta_iso: Numeric, zeta: Numeric = 0.0, eta: Numeric = 0.0, euler: Euler = (0.0, 0.0, 0.0)) -> Tensor:
     r"""Chemical-shift tensor from Haeberlen's parameters of the shift.
 
     $$\delta = R\,\mathrm{diag}\bigl(\delta_{iso} - \tfrac{1+\eta}{2}\zeta,\ \delta_{iso} -
@@ -86,9 +84,7 @@ def quadrupole_tensor(c_q: Numeric, eta_q: Numeric = 0.0, euler: Euler = (0.0, 0
     return _turned(-c_q * (1 - eta) / 2, -c_q * (1 + eta) / 2, c_q, a, b, g)
 
 
-def from_iupac(
-    delta_11: Numeric, delta_22: Numeric, delta_33: Numeric, euler: Euler = (0.0, 0.0, 0.0)
-) -> Tensor:
+def from_iupac(delta_11: Numeric, delta_22: Numeric, delta_33: Numeric, euler: Euler = (0.0, 0.0, 0.0)) -> Tensor:
     r"""Chemical-shift tensor from its principal values, $\delta_{11} \ge \delta_{22} \ge \delta_{33}$.
 
     Smooth in every argument; all broadcast.
@@ -109,17 +105,13 @@ def from_iupac(
         R. K. Harris et al., Pure Appl. Chem. 80, 59 (2008).
     """
     a, b, g = split_euler(euler)
-    d11, d22, d33, a, b, g = common(
-        delta_11=delta_11, delta_22=delta_22, delta_33=delta_33, alpha=a, beta=b, gamma=g
-    )
+    d11, d22, d33, a, b, g = common(delta_11=delta_11, delta_22=delta_22, delta_33=delta_33, alpha=a, beta=b, gamma=g)
     check_range("delta_11 - delta_22", d11 - d22, 0, float("inf"), _ORDER)
     check_range("delta_22 - delta_33", d22 - d33, 0, float("inf"), _ORDER)
     return _turned(d11, d22, d33, a, b, g)
 
 
-def from_herzfeld_berger(
-    delta_iso: Numeric, span: Numeric, skew: Numeric, euler: Euler = (0.0, 0.0, 0.0)
-) -> Tensor:
+def from_herzfeld_berger(delta_iso: Numeric, span: Numeric, skew: Numeric, euler: Euler = (0.0, 0.0, 0.0)) -> Tensor:
     r"""Chemical-shift tensor from span and skew (Maryland convention).
 
     $$\delta_{11} = \delta_{iso} + \tfrac{3-\kappa}{6}\Omega,\quad \delta_{22} = \delta_{iso} +
@@ -150,9 +142,7 @@ def from_herzfeld_berger(
     return _turned(iso + span * (3 - skew) / 6, iso + span * skew / 3, iso - span * (3 + skew) / 6, a, b, g)
 
 
-def shielding_tensor(
-    sigma_iso: Numeric, zeta: Numeric = 0.0, eta: Numeric = 0.0, euler: Euler = (0.0, 0.0, 0.0)
-) -> Tensor:
+def shielding_tensor(sigma_iso: Numeric, zeta: Numeric = 0.0, eta: Numeric = 0.0, euler: Euler = (0.0, 0.0, 0.0)) -> Tensor:
     r"""Shielding tensor from Haeberlen's parameters of the SHIELDING, $\zeta = \sigma_{zz} - \sigma_{iso}$.
 
     The algebra is that of `shift_tensor`; ζ has the opposite sign to the shift's, the axes are the same.
@@ -175,9 +165,7 @@ def shielding_tensor(
     return _turned(iso - zeta * (1 + eta) / 2, iso - zeta * (1 - eta) / 2, iso + zeta, a, b, g)
 
 
-def shielding_from_iupac(
-    sigma_11: Numeric, sigma_22: Numeric, sigma_33: Numeric, euler: Euler = (0.0, 0.0, 0.0)
-) -> Tensor:
+def shielding_from_iupac(sigma_11: Numeric, sigma_22: Numeric, sigma_33: Numeric, euler: Euler = (0.0, 0.0, 0.0)) -> Tensor:
     r"""Shielding tensor from its principal values, $\sigma_{11} \le \sigma_{22} \le \sigma_{33}$.
 
     The axes are those of the shift.
@@ -195,9 +183,7 @@ def shielding_from_iupac(
         ValueError: values out of order or not finite, shapes that do not broadcast.
     """
     a, b, g = split_euler(euler)
-    s11, s22, s33, a, b, g = common(
-        sigma_11=sigma_11, sigma_22=sigma_22, sigma_33=sigma_33, alpha=a, beta=b, gamma=g
-    )
+    s11, s22, s33, a, b, g = common(sigma_11=sigma_11, sigma_22=sigma_22, sigma_33=sigma_33, alpha=a, beta=b, gamma=g)
     check_range("sigma_22 - sigma_11", s22 - s11, 0, float("inf"), _ORDER)
     check_range("sigma_33 - sigma_22", s33 - s22, 0, float("inf"), _ORDER)
     return _turned(s11, s22, s33, a, b, g)

@@ -176,9 +176,7 @@ def average(tensors: Numeric, weights: Numeric, axis: int = 0) -> Tensor:
     if w.shape == (leading[axis],):
         w = w.reshape(tuple(-1 if i == axis else 1 for i in range(len(leading))))
     elif w.shape != leading:
-        raise ValueError(
-            f"weights: got shape {w.shape} for tensors {t.shape}; give ({leading[axis]},) or {leading}."
-        )
+        raise ValueError(f"weights: got shape {w.shape} for tensors {t.shape}; give ({leading[axis]},) or {leading}.")
     check_finite("weights", weights)
     check_range("weights", weights, 0, float("inf"), "populations are positive")
     if is_concrete(weights):

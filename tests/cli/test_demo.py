@@ -148,9 +148,7 @@ def test_without_matplotlib(tmp_path, monkeypatch):
     import importlib.util
 
     real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: None if name == "matplotlib" else real(name, *rest)
-    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "matplotlib" else real(name, *rest))
     monkeypatch.setattr(_demo, "compiled_spectrum", lambda *_: pytest.fail("worked first"))
     done = runner.invoke(_main.app, ["demo", "--output", str(tmp_path / "demo.png")])
     assert done.exit_code == 1

@@ -1,1 +1,1 @@
-"""Comparisons with other programs; what is stored in `data` carries the script that made it and its version."""
+"""Comparisons with other programs; `data` holds their results, the scripts that made them and versions."""

@@ -10,14 +10,14 @@ import pytest
 from tests.reference import brute
 
 from . import mrsim
-from .cases import CASES, INFINITE, TURNED, Case, Site
+from .cases import CASES, INF, TURNED, Case, Site
 
-# mrsimulator's spectra are converged to 2e-4, ours to 1e-3; the mildest slip below scores twice this and more.
+# mrsimulator's spectra are converged to 2e-4, ours to 1e-3; the mildest slip below scores over twice this.
 TOLERANCE = 5e-3
 
 BY_NAME = {case.name: case for case in CASES}
 LIVE = [case for case in CASES if case.live]
-BRUTE = [case for case in CASES if case.rate in (0, INFINITE)]
+BRUTE = [case for case in CASES if case.rate in (0, INF)]
 
 needs_mrsimulator = pytest.mark.skipif(
     mrsim.installed_version() is None, reason="mrsimulator is not installed (pip install 'jaxnmr[test]')"
@@ -52,9 +52,7 @@ def simulated(case: Case):
     # The field that gives the case's Larmor frequency with our own gamma.
     field = case.field * case.larmor / jn.isotope(case.isotope).larmor_frequency(case.field)
     experiment = (
-        jn.MAS(field, case.rate, transition=case.transition)
-        if case.rate
-        else jn.Static(field, transition=case.transition)
+        jn.MAS(field, case.rate, transition=case.transition) if case.rate else jn.Static(field, transition=case.transition)
     )
     start, stop, points = case.axis
     return np.asarray(
@@ -82,7 +80,7 @@ def test_against_installed(case):
 
 
 def test_stored_is_complete_and_converged():
-    """Every case is stored; half the orientations on an edge moved none by more than a tenth of the tolerance."""
+    """Every case is stored; half the orientations on an edge moved none by a tenth of the tolerance."""
     with np.load(mrsim.DATA) as file:
         assert str(file["version"]) == "1.0.0"
         assert set(file.files) == {"version"} | {n for c in CASES for n in (c.name, f"{c.name}: change")}
@@ -143,8 +141,8 @@ def brute_spectrum(case: Case, directions, weights) -> np.ndarray:
 def test_conventions(case):
     """Angles, signs, labels of satellites, second order and cross terms: mrsimulator against spin matrices.
 
-    Lines are broadened to a fifteenth of the axis, so that the plain sum over crystallites converges. Measured
-    2e-5 to 6e-4; isotropic shifts of the IUPAC reference frequency would cost up to 3e-3.
+    Lines are broadened to a fifteenth of the axis, so that the plain sum over crystallites converges.
+    Measured 2e-5 to 3e-4; an isotropic shift of the IUPAC reference frequency costs up to 3e-3.
     """
     wide = replace(case, linewidth=max(case.linewidth, (case.axis[1] - case.axis[0]) / 15))
     expected = brute_spectrum(wide, *brute.sphere(64, 128))
@@ -153,21 +151,32 @@ def test_conventions(case):
 
 @pytest.mark.peer
 @needs_mrsimulator
-@pytest.mark.parametrize("name", ["13C 5 kHz", "23Na 10 kHz"])
-def test_sidebands(name):
+@pytest.mark.parametrize(("name", "width"), [("13C 5 kHz", 100.0), ("2H other line 20 kHz", 300.0), ("23Na 10 kHz", 800.0)])
+def test_sidebands(name, width):
     """Spinning sidebands against the propagated signal of the brute force, gamma-averaged."""
-    case = replace(BY_NAME[name], linewidth=400.0)
+    case = replace(BY_NAME[name], linewidth=width)  # broad where second order spreads the sidebands
     system = system_of(case, case.sites[0])
-    directions, weights = brute.sphere(24, 48)
+    directions, weights = brute.sphere(32, 64)
     phases = 32
+    points = round(8 / (np.pi * case.linewidth) * phases * case.rate)  # decayed to e^-8
+    ((m, _),) = mrsim.lines(case)
     frames = brute.frames_from_axes(directions)
     fid = brute.mas_fid(
-        system, 0.5, frames, weights, mrsim.MAGIC_ANGLE, case.rate, phases, 24 * phases, substeps=2
+        system,
+        m,
+        frames,
+        weights,
+        mrsim.MAGIC_ANGLE,
+        case.rate,
+        phases,
+        phases * (points // phases),
+        substeps=2,
     )
     dt = 1 / (phases * case.rate)
     fid = fid * np.exp(-np.pi * case.linewidth * dt * np.arange(len(fid)))
     expected = brute.spectrum(fid, dt, 0.0, case.offsets)
-    assert mrsim.relative_l2(mrsim.mrsim_spectrum(case), expected) < 5e-3
+    # Measured 3e-4 to 1e-3; sidebands in the nearest of bins of a fortieth of the width would score 9e-3.
+    assert mrsim.relative_l2(mrsim.mrsim_spectrum(case), expected) < 2e-3
 
 
 def _each_site(case: Case, change) -> Case:
@@ -191,7 +200,10 @@ WRONG = {
         lambda c: _each_site(c, lambda s: replace(s, euler=(0, 0, 0), euler_q=(0, 0, 0))),
     ),
     "satellite of the other sign": ("17O satellite static", lambda c: replace(c, transition=(-0.5, -1.5))),
-    "one percent of C_Q": ("17O static coaxial", lambda c: _each_site(c, lambda s: replace(s, c_q=1.01 * s.c_q))),
+    "one percent of C_Q": (
+        "17O static coaxial",
+        lambda c: _each_site(c, lambda s: replace(s, c_q=1.01 * s.c_q)),
+    ),
     "rate off by a percent": ("13C 5 kHz", lambda c: replace(c, rate=1.01 * c.rate)),
     "width off by three percent": ("13C 5 kHz", lambda c: replace(c, linewidth=1.03 * c.linewidth)),
 }
@@ -235,9 +247,8 @@ def test_strengths_of_lines():
     levels, strengths = np.array(mrsim.lines(case)).T
     np.testing.assert_allclose(strengths, areas / areas.sum())
     np.testing.assert_allclose(areas, case.spin * (case.spin + 1) - levels * (levels - 1))
-    equal = sum(
-        mrsim.mrsim_spectrum(replace(case, transition=(m, m - 1)), density=100) / len(levels) for m in levels
-    )
+    lines = [mrsim.mrsim_spectrum(replace(case, transition=(m, m - 1)), density=100) for m in levels]
+    equal = np.mean(lines, axis=0)
     decay = mrsim.mrsim_spectrum(case, density=100, bloch_decay=True)
     assert mrsim.relative_l2(decay, equal) < 1e-3
     # Equal lines miss the spectrum of a pulse by two tenths and more.

@@ -85,9 +85,7 @@ def make_system(
     if np.abs(k.sum(axis=0)).max() > tolerance:
         raise ValueError("rates: columns must sum to zero; K[i, j] is the rate from j to i (pass K.T?)")
     if np.abs(k @ p).max() > tolerance:
-        raise ValueError(
-            f"populations: {p} are not stationary under rates (K p = {k @ p}); pass the stationary ones"
-        )
+        raise ValueError(f"populations: {p} are not stationary under rates (K p = {k @ p}); pass the stationary ones")
     width = np.broadcast_to(np.asarray(linewidth, dtype=float), (n_sites,))
     return System(float(spin), float(nu0), shift, q, k, p, width)
 
@@ -188,9 +186,7 @@ def generators(system: System, m: float, directions: ArrayLike) -> Complex:
     secular = -TWO_PI_I * (h_all[..., ket, ket] - h_all[..., bra, bra])
     total = system.rates - np.pi * np.diag(system.linewidth) + secular[..., :, None] * unit
 
-    def through(
-        coherence_rate: complex, out: tuple[Complex, Complex], back: tuple[Complex, Complex]
-    ) -> Complex:
+    def through(coherence_rate: complex, out: tuple[Complex, Complex], back: tuple[Complex, Complex]) -> Complex:
         """L_0a G L_a0 with G = [lambda_0 - lambda_a - K]^-1, less shift-shift; pairs are (all, shift)."""
         green = np.linalg.inv(coherence_rate * unit - system.rates)
         full = out[0][..., :, None] * green * back[0][..., None, :]
@@ -248,16 +244,12 @@ def fid_of_generators(system: System, ell: Complex, weights: ArrayLike, dt: floa
     return fid
 
 
-def static_fid(
-    system: System, m: float, directions: ArrayLike, weights: ArrayLike, dt: float, points: int
-) -> Complex:
+def static_fid(system: System, m: float, directions: ArrayLike, weights: ArrayLike, dt: float, points: int) -> Complex:
     """Static powder signal at times 0, dt, ... (points,), complex."""
     return fid_of_generators(system, generators(system, m, directions), weights, dt, points)
 
 
-def static_spectrum(
-    system: System, m: float, directions: ArrayLike, weights: ArrayLike, frequencies: ArrayLike
-) -> Real:
+def static_spectrum(system: System, m: float, directions: ArrayLike, weights: ArrayLike, frequencies: ArrayLike) -> Real:
     """Static powder line 2 Re 1^T [2 pi i nu - L]^-1 p at offsets nu (F,), per Hz; needs a linewidth."""
     ell = generators(system, m, directions)
     p = np.broadcast_to(system.populations.astype(complex)[:, None], (len(ell), len(system.populations), 1))
@@ -270,9 +262,7 @@ def static_spectrum(
     )
 
 
-def rotor_generators(
-    system: System, m: float, frames: ArrayLike, angle: float, steps: int, nodes: int = 16
-) -> Complex:
+def rotor_generators(system: System, m: float, frames: ArrayLike, angle: float, steps: int, nodes: int = 16) -> Complex:
     """Generators averaged over each of `steps` equal parts of the rotor period, (C, steps, site, site).
 
     One step is the limit of infinitely fast spinning (still far below the Larmor frequency).
@@ -290,9 +280,7 @@ def rotor_generators(
     total = np.zeros((len(rotor) * steps, len(system.populations), len(system.populations)), dtype=complex)
     for x_k, w_k in zip(x, w, strict=True):
         phi = 2 * np.pi * (np.arange(steps) + (1 + x_k) / 2) / steps
-        on_cone = np.stack(
-            [np.sin(angle) * np.cos(phi), np.sin(angle) * np.sin(phi), np.full(steps, np.cos(angle))]
-        )
+        on_cone = np.stack([np.sin(angle) * np.cos(phi), np.sin(angle) * np.sin(phi), np.full(steps, np.cos(angle))])
         field = np.einsum("cia,aj->cji", rotor, on_cone).reshape(-1, 3)
         total += 0.5 * w_k * generators(system, m, field)
     return total.reshape(len(rotor), steps, *total.shape[1:])
@@ -354,6 +342,4 @@ def spectrum(fid: ArrayLike, dt: float, gaussian: float, frequencies: ArrayLike)
     t = dt * np.arange(len(signal))
     signal *= np.exp(-((np.pi * gaussian * t) ** 2) / (4 * np.log(2)))
     signal[0] *= 0.5
-    return np.array(
-        [2 * dt * np.dot(signal, np.exp(-TWO_PI_I * nu * t)).real for nu in np.asarray(frequencies)]
-    )
+    return np.array([2 * dt * np.dot(signal, np.exp(-TWO_PI_I * nu * t)).real for nu in np.asarray(frequencies)])

@@ -25,9 +25,7 @@ def coupling(c_q: float, eta: float = 0.0, theta: float = 0.0, phi: float = 0.0)
     return r @ np.diag([-c_q * (1 - eta) / 2, -c_q * (1 + eta) / 2, c_q]) @ r.T
 
 
-def shift(
-    iso: float, zeta: float = 0.0, eta: float = 0.0, theta: float = 0.0, phi: float = 0.0
-) -> np.ndarray:
+def shift(iso: float, zeta: float = 0.0, eta: float = 0.0, theta: float = 0.0, phi: float = 0.0) -> np.ndarray:
     """Shift tensor, ppm."""
     r = tilt(theta, phi)
     return r @ np.diag([iso - zeta * (1 + eta) / 2, iso - zeta * (1 - eta) / 2, iso + zeta]) @ r.T
@@ -81,9 +79,7 @@ def test_sphere_and_frames():
     np.testing.assert_allclose(w @ n**4, np.full(3, 0.2), atol=1e-14)
     frames = brute.frames_from_axes(n)
     np.testing.assert_allclose(np.linalg.det(frames), 1.0)
-    np.testing.assert_allclose(
-        frames @ frames.transpose(0, 2, 1), np.broadcast_to(np.eye(3), frames.shape), atol=1e-14
-    )
+    np.testing.assert_allclose(frames @ frames.transpose(0, 2, 1), np.broadcast_to(np.eye(3), frames.shape), atol=1e-14)
     np.testing.assert_allclose(frames[..., 2], n, atol=1e-14)
 
 
@@ -144,8 +140,7 @@ def test_cross_term(m, nu0):
 
     def bilinear(frequencies):
         both, with_q, with_shift = (
-            frequencies(brute.make_system(2.5, nu0, d, c), m, n)
-            for d, c in ((delta, q), (none, q), (delta, none))
+            frequencies(brute.make_system(2.5, nu0, d, c), m, n) for d, c in ((delta, q), (none, q), (delta, none))
         )
         return both - with_q - with_shift
 
