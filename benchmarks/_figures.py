@@ -52,6 +52,9 @@ def draw_growth(sweeps: Iterable[Sweep], note: str, path: Path) -> None:
                 color=COLOURS[cases.index(sweep.case) % len(COLOURS)],
                 label=label,
             )
+        ticks = sorted({point.size for s in sweeps if s.size == size for point in s.points})
+        panel.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7, rotation=45)
+        panel.minorticks_off()
         panel.set(xlabel=size)
         panel.legend(fontsize=7, title="exponent, larger half", title_fontsize=7)
     panels[0][0].set_ylabel("time of a spectrum / ms")

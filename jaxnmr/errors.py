@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "AxisWarning",
@@ -15,6 +16,7 @@ __all__ = [
     "PerturbationWarning",
     "ResolutionWarning",
     "is_concrete",
+    "kept",
     "missing_extra",
     "near",
     "warn",
@@ -78,6 +80,14 @@ def is_concrete(*values: object) -> bool:
     from jax.core import Tracer
 
     return not any(isinstance(leaf, Tracer) for leaf in tree_util.tree_leaves(values))
+
+
+def kept(value: object, dtype: object) -> Any:
+    """A value as an array that stays known: NumPy where it is concrete (`jnp.asarray` would trace it inside jit)."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    return np.asarray(value, dtype) if is_concrete(value) else jnp.asarray(value, dtype)
 
 
 def near(name: str, options: Iterable[str]) -> str:

@@ -74,9 +74,9 @@ def exchange_populations(sites: Sites, model: ExchangeModel) -> Float[Array, " s
         )
     p = model.populations.astype(sites.shift.dtype)
     if not model.given:
-        for group in model.groups:
-            members = np.asarray(group)
-            p = p.at[members].multiply(sites.populations[members].sum() / p[members].sum())
+        member = np.array([[site in group for site in range(len(sites))] for group in model.groups], dtype=float)
+        member = jnp.asarray(member, p.dtype)
+        p = p * (((member @ sites.populations) / (member @ p)) @ member)
     if sites.weights is not None and is_concrete(p) and is_concrete(sites.weights):
         error = np.abs(np.asarray(p) - np.asarray(sites.weights))
         if error.max() > 1e-3:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ class ExchangeModel(eqx.Module):
     def from_rates(
         cls,
         rates: Mapping[tuple[int, int], ArrayLike],
-        populations: ArrayLike | None = None,
+        populations: ArrayLike | Sequence[float] | None = None,
         n_sites: int | None = None,
     ) -> ExchangeModel:
         r"""From jump rates: `{(i, j): k}` is the rate from site i to site j.
@@ -98,7 +98,9 @@ class ExchangeModel(eqx.Module):
         return cls(matrix - jnp.diag(matrix.sum(axis=0)), p, groups, given)
 
     @classmethod
-    def from_matrix(cls, rates: ArrayLike, populations: ArrayLike | None = None) -> ExchangeModel:
+    def from_matrix(
+        cls, rates: ArrayLike | Sequence[Sequence[float]], populations: ArrayLike | Sequence[float] | None = None
+    ) -> ExchangeModel:
         r"""From the whole rate matrix K; K[i, j] is the rate j -> i, so each column sums to zero.
 
         Which sites are connected is read from the values; under jit, where they are not known, all sites count as one
@@ -165,7 +167,7 @@ def _span(n: int, pairs: Mapping[tuple[int, int], Array]) -> tuple[tuple[Group, 
     return tuple(tuple(group) for group in members.values()), tree
 
 
-def _populations(populations: ArrayLike, n: int, dtype) -> Array:
+def _populations(populations: ArrayLike | Sequence[float], n: int, dtype) -> Array:
     p = jnp.asarray(populations, dtype)
     if p.shape != (n,):
         raise ValueError(f"populations: got shape {p.shape} for {n} sites; give ({n},).")

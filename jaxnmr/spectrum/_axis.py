@@ -24,7 +24,7 @@ class Axis(eqx.Module):
         ValueError: both or neither unit given, ends that are equal or not finite, fewer than two points.
     """
 
-    ends: Float[Array, 2]
+    ends: Float[Array, " ends"] | Float[np.ndarray, " ends"]
     unit: str = eqx.field(static=True)
     points: int = eqx.field(static=True)
 
@@ -42,7 +42,9 @@ class Axis(eqx.Module):
         assert ends is not None
         if len(ends) != 2:
             raise ValueError(f"{self.unit}: got {len(ends)} numbers; give (from, to).")
-        self.ends = jnp.stack([jnp.asarray(end, jnp.result_type(float)) for end in ends])
+        dtype = jnp.result_type(float)
+        concrete = is_concrete(ends)
+        self.ends = np.asarray(ends, dtype) if concrete else jnp.stack([jnp.asarray(end, dtype) for end in ends])
         self.points = int(points)
 
     def __check_init__(self):
@@ -53,12 +55,14 @@ class Axis(eqx.Module):
             if not np.isfinite([start, stop]).all() or start == stop:
                 raise ValueError(f"{self.unit}: got ({start:g}, {stop:g}); give two different finite ends.")
 
-    def in_hz(self, larmor: Float[Array, ""]) -> Float[Array, 2]:
+    def in_hz(self, larmor: Float[Array, ""]) -> Float[Array, " ends"]:
         r"""The ends in Hz, for $|\nu_0|$ in Hz."""
-        return self.ends if self.unit == "hz" else self.ends * (1e-6 * larmor)
+        ends = jnp.asarray(self.ends)
+        return ends if self.unit == "hz" else ends * (1e-6 * larmor)
 
     def values(self) -> Float[Array, " points"]:
         """The points, in the axis' own unit."""
         # linspace by hand: symmetric about the centre, so that no end drifts in float32.
         fraction = jnp.asarray(np.linspace(0, 1, self.points), self.ends.dtype)
-        return self.ends[0] * (1 - fraction) + self.ends[1] * fraction
+        ends = jnp.asarray(self.ends)
+        return ends[0] * (1 - fraction) + ends[1] * fraction

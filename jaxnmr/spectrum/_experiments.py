@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import ArrayLike
 
-from jaxnmr.errors import is_concrete
+from jaxnmr.errors import is_concrete, kept
 from jaxnmr.spins import Transition
 
 __all__ = ["MAGIC_ANGLE", "MAS", "Static"]
+
+# A number that is known stays a NumPy array, so that sizes can be chosen from it inside jit.
+Scalar = Any
 
 MAGIC_ANGLE = float(np.arctan(np.sqrt(2.0)))
 
@@ -27,7 +32,7 @@ class Static(eqx.Module):
         ValueError: field <= 0.
     """
 
-    field: Float[Array, ""]
+    field: Scalar
     transition: Transition = eqx.field(static=True)
 
     def __init__(self, field: ArrayLike, transition: Transition = None):
@@ -51,9 +56,9 @@ class MAS(eqx.Module):
         ValueError: field <= 0, rate <= 0 (use `Static` for 0).
     """
 
-    field: Float[Array, ""]
-    rate: Float[Array, ""]
-    angle: Float[Array, ""]
+    field: Scalar
+    rate: Scalar
+    angle: Scalar
     transition: Transition = eqx.field(static=True)
     # Known when built, because it chooses the algorithm; a traced rate is finite.
     infinite: bool = eqx.field(static=True)
@@ -75,8 +80,8 @@ class MAS(eqx.Module):
             raise ValueError(f"angle: got {float(self.angle):g}; give radians between rotor axis and field.")
 
 
-def _scalar(name: str, value: ArrayLike) -> Array:
-    value = jnp.asarray(value, jnp.result_type(float))
+def _scalar(name: str, value: ArrayLike) -> Scalar:
+    value = kept(value, jnp.result_type(float))
     if value.ndim:
         raise ValueError(f"{name}: got shape {value.shape}; give one number (vmap over more).")
     return value
@@ -91,6 +96,6 @@ def _hashable(transition: Transition) -> Transition:
         raise ValueError(f"transition: got {transition!r}; use None, 'central', 'all' or a pair (m, m - 1).") from None
 
 
-def _check_field(field: Array) -> None:
+def _check_field(field: Scalar) -> None:
     if is_concrete(field) and not (field > 0 and np.isfinite(field)):
         raise ValueError(f"field: got {float(field):g} T; give the static field in tesla, > 0.")

@@ -15,7 +15,7 @@ from jaxnmr.harmonics import components, frames, harmonics
 from jaxnmr.spectrum._grids import Points
 from jaxnmr.spectrum._propagators import expm1, powers
 
-__all__ = ["Cells", "damping", "evaluate_irreps", "lagrange", "powder_cells", "powder_sum"]
+__all__ = ["Cells", "damping", "dwell_times", "evaluate_irreps", "lagrange", "powder_cells", "powder_sum"]
 
 # Bytes that one chunk may use: a few level-two caches; and residuals above which a gradient recomputes chunks.
 _CHUNK = 24 * 2**20
@@ -57,12 +57,10 @@ def evaluate_irreps(precession: Array, basis: Float[Array, "irrep batch"]) -> Ar
 def damping(
     generator: Liouvillian,
     cells: Cells,
-    interval: Float[Array, ""],
-    count: int,
-    node: float,
+    dwell: Float[Array, "count start site"],
     scale: Float[Array, " irrep"] | None = None,
-) -> Float[Array, "count site orientation"]:
-    r"""What averaging over each cell leaves of the signal that starts in each site, at t = (0, 1, ... + node) interval.
+) -> Float[Array, "count start orientation"]:
+    r"""What averaging over each cell leaves of the signal that starts in each site, at the times of `dwell_times`.
 
     $$D_i(t) = \exp[-\tfrac12(2\pi t)^2 s^2|\mathbf g_i(t)|^2],\qquad
       \mathbf g(t) = \frac1t\int_0^t e^{\mathbf K^\top\tau}\nabla\boldsymbol\nu\,d\tau :$$
@@ -80,15 +78,16 @@ def damping(
         return frequencies.T @ jnp.stack([jnp.broadcast_to(y, direction[0].shape) for y in basis])
 
     slopes = [jax.jvp(frequency, (cells.directions.T,), (cells.frames[:, :, axis].T,))[1] for axis in (0, 1)]
-    weights = _dwell(generator, interval, count, node)  # (count, start, site), its rows sum to t
     squares = jnp.zeros(())
     for slope in slopes:
-        squares = squares + jnp.einsum("tij,jc->tic", weights, slope) ** 2
+        squares = squares + jnp.einsum("tij,jc->tic", dwell, slope) ** 2
     return jnp.exp(-0.5 * (2 * jnp.pi) ** 2 * cells.spread[None, None, :] * squares)
 
 
-def _dwell(generator: Liouvillian, interval: Array, count: int, node: float) -> Array:
-    r"""$\int_0^t e^{\mathbf K^\top\tau}d\tau$, s, (count, start, site): the time spent in each site."""
+def dwell_times(
+    generator: Liouvillian, interval: Float[Array, ""], count: int, node: float
+) -> Float[Array, "count start site"]:
+    r"""$\int_0^t e^{\mathbf K^\top\tau}d\tau$, s, at t = (0, 1, ... + node) interval: the time spent in each site."""
     n = generator.state.shape[0]
 
     def pieces(length: Array) -> tuple[Array, Array]:
@@ -100,7 +99,7 @@ def _dwell(generator: Liouvillian, interval: Array, count: int, node: float) -> 
         return eye + e[:n, :n], e[:n, n:] * length
 
     step, whole = pieces(interval)
-    moved = powers(step[:, :, None], count)[:, :, :, 0]
+    moved = powers(step[:, :, None], count, jnp.eye(n, dtype=step.dtype)[:, :, None])[:, :, :, 0]
     past = jnp.cumsum(moved, axis=0) - moved  # sum over the intervals before
     modes = jnp.einsum("tab,bc->tac", past, whole)
     if node:

@@ -97,8 +97,8 @@ def choose(
         samples = (given.phases or phases) * _bucket(record * rate, 4)
     # Orientations: enough for the pattern's width in linewidths, and for the sidebands' intensities.
     cells = survey.pattern / width
-    orientations = 40 * cells if cells > 1 else 40
-    orientations = max(orientations, 300 if rate is None else 200 + 20 * line / rate)
+    orientations = 60.0 * max(cells, 1.0)
+    orientations = max(orientations, 300.0 if rate is None else 300.0 + 20 * line / rate)
     chosen = Resolution(
         orientations=_bucket(min(orientations, 200_000), 64),
         phases=phases,

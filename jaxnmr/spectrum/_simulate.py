@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from jaxnmr.errors import AxisWarning, PerturbationWarning, ResolutionWarning, is_concrete, warn
+from jaxnmr.errors import AxisWarning, PerturbationWarning, ResolutionWarning, is_concrete, kept, warn
 from jaxnmr.exchange import ExchangeModel, exchange_populations, liouvillian
 from jaxnmr.harmonics import harmonics
 from jaxnmr.spectrum._axis import Axis
@@ -65,7 +66,7 @@ def simulate(
     axis: Axis,
     *,
     exchange: ExchangeModel | None = None,
-    linewidth: ArrayLike,
+    linewidth: ArrayLike | Sequence[float],
     gaussian: ArrayLike = 0.0,
     resolution: Resolution | None = None,
 ) -> Spectrum:
@@ -122,7 +123,7 @@ def decay(
     axis: Axis,
     *,
     exchange: ExchangeModel | None = None,
-    linewidth: ArrayLike = 0.0,
+    linewidth: ArrayLike | Sequence[float] = 0.0,
     resolution: Resolution | None = None,
 ) -> Decay:
     """The free-induction decay behind `simulate`, before the Gaussian and any linewidth common to all sites.
@@ -145,7 +146,7 @@ def resolve(
     axis: Axis,
     *,
     exchange: ExchangeModel | None = None,
-    linewidth: ArrayLike,
+    linewidth: ArrayLike | Sequence[float],
     gaussian: ArrayLike = 0.0,
     resolution: Resolution | None = None,
 ) -> Resolution:
@@ -177,7 +178,7 @@ def resolve(
     gauss = float(np.asarray(gaussian)) if is_concrete(gaussian) else 0.0
     known_width = is_concrete(linewidth, gaussian) and lorentzian + gauss > 0
     if not known_width and lorentzian + gauss == 0:
-        lorentzian = 2 * step  # nothing narrower shows on this axis
+        lorentzian = min(2 * step, extent / 500)  # narrower than shows well on this axis
     if is_concrete(sites, experiment):
         with jax.ensure_compile_time_eval():
             low, high, pattern, ratio = (
@@ -218,7 +219,7 @@ def convergence(
     axis: Axis,
     *,
     exchange: ExchangeModel | None = None,
-    linewidth: ArrayLike,
+    linewidth: ArrayLike | Sequence[float],
     gaussian: ArrayLike = 0.0,
     resolution: Resolution | None = None,
 ) -> Convergence:
@@ -275,10 +276,11 @@ def _spectrum(
     experiment: Experiment,
     axis: Axis,
     exchange: ExchangeModel | None,
-    linewidth: Array,
-    gaussian: Array,
+    linewidth: Array | np.ndarray,
+    gaussian: Array | np.ndarray,
     resolution: Resolution,
 ) -> Spectrum:
+    linewidth, gaussian = jnp.asarray(linewidth), jnp.asarray(gaussian)
     record = _decay(sites, experiment, axis, exchange, linewidth if linewidth.ndim else None, resolution)
     dt, common = record.dt, jnp.zeros_like(gaussian) if linewidth.ndim else linewidth
     signal = apodise(record.signal, dt, common, gaussian)
@@ -301,10 +303,11 @@ def _decay(
     experiment: Experiment,
     axis: Axis,
     exchange: ExchangeModel | None,
-    linewidth: Array | None,
+    linewidth: Array | np.ndarray | None,
     resolution: Resolution,
 ) -> Decay:
     """Sum of the observed transitions' decays, on one time axis about one carrier."""
+    linewidth = None if linewidth is None else jnp.asarray(linewidth)
     assert resolution.orientations is not None and resolution.samples is not None
     spinning = isinstance(experiment, MAS) and not experiment.infinite
     angle = experiment.angle if isinstance(experiment, MAS) else None
@@ -421,9 +424,11 @@ def _with_means(sites: Sites, exchange: ExchangeModel) -> Sites:
     return Sites(sites.isotope, jnp.concatenate(shift), coupling)
 
 
-def _widths(sites: Sites, linewidth: ArrayLike, gaussian: ArrayLike, allow_zero: bool = False) -> tuple[Array, Array]:
+def _widths(
+    sites: Sites, linewidth: ArrayLike | Sequence[float], gaussian: ArrayLike, allow_zero: bool = False
+) -> tuple[Any, Any]:
     dtype = sites.shift.dtype
-    linewidth, gaussian = jnp.asarray(linewidth, dtype), jnp.asarray(gaussian, dtype)
+    linewidth, gaussian = kept(linewidth, dtype), kept(gaussian, dtype)
     if linewidth.ndim and linewidth.shape != (len(sites),):
         raise ValueError(f"linewidth: got shape {linewidth.shape}; give one number or one per site, ({len(sites)},).")
     if gaussian.ndim:

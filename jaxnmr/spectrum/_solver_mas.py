@@ -23,7 +23,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxnmr.exchange import Liouvillian
 from jaxnmr.harmonics import harmonics
-from jaxnmr.spectrum._powder import Cells, damping, evaluate_irreps, lagrange, powder_sum
+from jaxnmr.spectrum._powder import Cells, damping, dwell_times, evaluate_irreps, lagrange, powder_sum
 from jaxnmr.spectrum._propagators import expm1, magnus_correction, multiply, powers
 from jaxnmr.spectrum._rotor import cone, phases, polar_means, step_means, step_moments
 
@@ -62,6 +62,8 @@ def mas_exchange_signal(
     commutator = magnus_correction(generator.jumps * dt, generator.precession)
     polar = polar_means(angle, generator.ranks)
 
+    dwell = [dwell_times(generator, 1 / rate, periods, node) for node in _NODES]
+
     def chunk(part: Cells) -> Array:
         count = part.weights.shape[0]
         path = cone(part.frames, angle, generator.ranks)
@@ -78,7 +80,7 @@ def mas_exchange_signal(
             matrix = jax.lax.complex(relaxation - omega.imag, omega.real)
         else:
             matrix = jax.lax.complex(relaxation, omega)
-        e = expm1(matrix * dt).reshape(n, n, phase_count, substeps, count)
+        e = expm1(matrix * dt.astype(matrix.dtype)).reshape(n, n, phase_count, substeps, count)
         u = e + jnp.eye(n, dtype=e.dtype)[:, :, None, None, None]
         step = u[:, :, :, 0]
         for k in range(1, substeps):
@@ -112,8 +114,8 @@ def mas_exchange_signal(
         power = powers(period, periods - 1, origin)  # (period, mode, site, crystallite)
         later = jnp.zeros((), step.dtype)
         first_fade = jnp.zeros((), state.dtype)
-        for node, curve in zip(_NODES, lagrange(_NODES, phase_count), strict=True):
-            fade = damping(generator, part, 1 / rate, periods, node, polar)
+        for spent, curve in zip(dwell, lagrange(_NODES, phase_count), strict=True):
+            fade = damping(generator, part, spent, polar)
             curve = jnp.asarray(curve, state.dtype)
             first_fade = first_fade + fade[:1] * curve[:, None, None]
             weighted = (power * fade[1:, None].astype(step.dtype)).reshape(periods - 1, -1)

@@ -144,7 +144,7 @@ def rigid_signal(
         *rest, width = site
         signal = decay(site_grid(tuple(rest)))
         signal = signal.at[0].set(rest[2].astype(signal.dtype))
-        return total + signal * jnp.exp(-jnp.pi * width * time), None
+        return total + signal * jnp.exp(-jnp.pi * width * time).astype(complex_type), None
 
-    complex_type = jnp.result_type(dtype, jnp.complex64)
+    complex_type = jax.lax.complex(time, time).dtype
     return jax.lax.scan(add, jnp.zeros(times, complex_type), (*sites, linewidth))[0]

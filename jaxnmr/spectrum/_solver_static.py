@@ -13,7 +13,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxnmr.exchange import Liouvillian
 from jaxnmr.harmonics import harmonics
-from jaxnmr.spectrum._powder import Cells, damping, evaluate_irreps, lagrange, powder_sum
+from jaxnmr.spectrum._powder import Cells, damping, dwell_times, evaluate_irreps, lagrange, powder_sum
 from jaxnmr.spectrum._propagators import expm1, multiply, powers
 
 __all__ = ["giant_steps", "static_exchange_signal"]
@@ -43,10 +43,13 @@ def static_exchange_signal(
     n = generator.state.shape[0]
     state = generator.state
 
+    dwell = [dwell_times(generator, small_steps / bandwidth, giant, node) for node in _NODES]
+
     def chunk(part: Cells) -> Array:
         basis = jnp.stack([jnp.broadcast_to(y, part.weights.shape) for y in harmonics(part.directions.T, generator.ranks)])
         turns = evaluate_irreps(generator.precession, basis * part.smoothing(generator.ranks))
-        u = expm1((_generator(generator, turns)) / bandwidth)
+        matrix = _generator(generator, turns)
+        u = expm1(matrix / bandwidth.astype(matrix.dtype))
         u = u + jnp.eye(n, dtype=u.dtype)[:, :, None]
         row = jnp.broadcast_to(state[:, None], (n, u.shape[-1])).astype(u.dtype)
 
@@ -62,8 +65,8 @@ def static_exchange_signal(
         start = generator.to_modes[:, :, None] * share[None]
         columns = powers(step, giant, start.astype(u.dtype))  # (giant step, mode, site, crystallite)
         signal = jnp.zeros((), u.dtype)
-        for node, curve in zip(_NODES, lagrange(_NODES, small_steps), strict=True):
-            fade = damping(generator, part, small_steps / bandwidth, giant, node)
+        for spent, curve in zip(dwell, lagrange(_NODES, small_steps), strict=True):
+            fade = damping(generator, part, spent)
             column = (columns * fade[:, None].astype(u.dtype)).sum(2)
             weighted = rows * jnp.asarray(curve, u.dtype)[:, None, None]
             signal = signal + column.reshape(giant, -1) @ weighted.reshape(small_steps, -1).T

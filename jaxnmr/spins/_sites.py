@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -41,7 +43,7 @@ class Sites(eqx.Module):
         isotope: str,
         shift: ArrayLike,
         quadrupole: ArrayLike | None = None,
-        weights: ArrayLike | None = None,
+        weights: ArrayLike | Sequence[float] | None = None,
     ):
         self.isotope = _nucleus(isotope).name
         self.shift = _tensors("shift", shift)
@@ -95,7 +97,7 @@ class Sites(eqx.Module):
         efg: ArrayLike | None = None,
         *,
         reference: float | tuple[float, float],
-        weights: ArrayLike | None = None,
+        weights: ArrayLike | Sequence[float] | None = None,
     ) -> Sites:
         r"""Sites from computed shieldings and electric-field gradients.
 

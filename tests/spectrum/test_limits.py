@@ -335,7 +335,7 @@ def test_off_magic_angle(exchange):
     model = _hops(1e3) if exchange else None
     axis = jn.Axis(hz=(-8e3, 8e3), points=256)
 
-    def line(experiment, phases=None, tensors=sites, count=400):
+    def line(experiment, phases=None, tensors=sites, count=1600):
         resolution = jn.Resolution(count, phases, 2048)
         return jn.simulate(tensors, experiment, axis, exchange=model, linewidth=200.0, resolution=resolution).intensity
 
