@@ -82,7 +82,7 @@ def is_concrete(*values: object) -> bool:
     return not any(isinstance(leaf, Tracer) for leaf in tree_util.tree_leaves(values))
 
 
-def kept(value: object, dtype: object) -> Any:
+def kept(value: Any, dtype: Any) -> Any:
     """A value as an array that stays known: NumPy where it is concrete (`jnp.asarray` would trace it inside jit)."""
     import jax.numpy as jnp
     import numpy as np

@@ -81,10 +81,10 @@ class MAS(eqx.Module):
 
 
 def _scalar(name: str, value: ArrayLike) -> Scalar:
-    value = kept(value, jnp.result_type(float))
-    if value.ndim:
-        raise ValueError(f"{name}: got shape {value.shape}; give one number (vmap over more).")
-    return value
+    number = kept(value, jnp.result_type(float))
+    if number.ndim:
+        raise ValueError(f"{name}: got shape {number.shape}; give one number (vmap over more).")
+    return number
 
 
 def _hashable(transition: Transition) -> Transition:

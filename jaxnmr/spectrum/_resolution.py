@@ -30,6 +30,7 @@ class Resolution:
         samples: points of the free-induction decay; under MAS rounded up to whole rotor periods.
         substeps: propagation steps for each sample (exchange under MAS); the error falls with their square.
         grid: powder grid, `Fibonacci()` or `Octahedral(octant=...)`.
+        commutator: of motion and precession in a step's exponent (fourth order); off leaves the mean generator alone.
         smooth: spread each orientation over its cell (see `Fibonacci`); off for comparisons crystallite by crystallite.
     """
 
@@ -39,6 +40,7 @@ class Resolution:
     substeps: int | None = None
     grid: Grid = dataclasses.field(default_factory=Fibonacci)
     smooth: bool = True
+    commutator: bool = True
 
     def __post_init__(self):
         """Refuse sizes that cannot work."""
@@ -99,6 +101,8 @@ def choose(
     cells = survey.pattern / width
     orientations = 60.0 * max(cells, 1.0)
     orientations = max(orientations, 300.0 if rate is None else 300.0 + 20 * line / rate)
+    if not exchange:  # rigid sites cost little, and their boxes are a little coarser than the cells' Gaussians
+        orientations = max(2 * orientations, 1500.0)
     chosen = Resolution(
         orientations=_bucket(min(orientations, 200_000), 64),
         phases=phases,

@@ -103,7 +103,7 @@ def simulate(
         PerturbationWarning: nu_Q / nu_0 > 0.1. AxisWarning: the axis misses the line. ResolutionWarning: the resolution
             or the axis is too coarse for the linewidth.
     """
-    linewidth, gaussian = _widths(sites, linewidth, gaussian)
+    width, spread = _widths(sites, linewidth, gaussian)
     _check(sites, experiment, axis, exchange)
     final = resolve(
         sites,
@@ -114,7 +114,7 @@ def simulate(
         gaussian=gaussian,
         resolution=resolution,
     )
-    return _spectrum(sites, experiment, axis, exchange, linewidth, gaussian, final)
+    return _spectrum(sites, experiment, axis, exchange, width, spread, final)
 
 
 def decay(
@@ -154,7 +154,7 @@ def resolve(
 
     Arguments as `simulate`.
     """
-    linewidth, gaussian = _widths(sites, linewidth, gaussian, allow_zero=True)
+    width, spread = _widths(sites, linewidth, gaussian, allow_zero=True)
     axis_hz = _known(lambda: axis.in_hz(jnp.abs(sites.nucleus.larmor_frequency(experiment.field))), axis, experiment.field)
     rate = None
     if isinstance(experiment, MAS) and not experiment.infinite:
@@ -174,9 +174,9 @@ def resolve(
     low_axis, high_axis = float(axis_hz.min()), float(axis_hz.max())
     extent = high_axis - low_axis
     step = extent / (axis.points - 1)
-    lorentzian = float(np.min(np.asarray(linewidth))) if is_concrete(linewidth) else 0.0
-    gauss = float(np.asarray(gaussian)) if is_concrete(gaussian) else 0.0
-    known_width = is_concrete(linewidth, gaussian) and lorentzian + gauss > 0
+    lorentzian = float(np.min(np.asarray(width))) if is_concrete(width) else 0.0
+    gauss = float(np.asarray(spread)) if is_concrete(spread) else 0.0
+    known_width = is_concrete(width, spread) and lorentzian + gauss > 0
     if not known_width and lorentzian + gauss == 0:
         lorentzian = min(2 * step, extent / 500)  # narrower than shows well on this axis
     if is_concrete(sites, experiment):
@@ -276,8 +276,8 @@ def _spectrum(
     experiment: Experiment,
     axis: Axis,
     exchange: ExchangeModel | None,
-    linewidth: Array | np.ndarray,
-    gaussian: Array | np.ndarray,
+    linewidth: Any,
+    gaussian: Any,
     resolution: Resolution,
 ) -> Spectrum:
     linewidth, gaussian = jnp.asarray(linewidth), jnp.asarray(gaussian)
@@ -303,7 +303,7 @@ def _decay(
     experiment: Experiment,
     axis: Axis,
     exchange: ExchangeModel | None,
-    linewidth: Array | np.ndarray | None,
+    linewidth: Any,
     resolution: Resolution,
 ) -> Decay:
     """Sum of the observed transitions' decays, on one time axis about one carrier."""
@@ -352,7 +352,14 @@ def _decay(
         if spinning:
             assert isinstance(experiment, MAS)
             signal = mas_exchange_signal(
-                generator, cells, experiment.rate, experiment.angle, phases, periods, resolution.substeps or 1
+                generator,
+                cells,
+                experiment.rate,
+                experiment.angle,
+                phases,
+                periods,
+                resolution.substeps or 1,
+                resolution.commutator,
             )
             return signal, generator.initial_slope()
         if angle is not None:
@@ -428,19 +435,19 @@ def _widths(
     sites: Sites, linewidth: ArrayLike | Sequence[float], gaussian: ArrayLike, allow_zero: bool = False
 ) -> tuple[Any, Any]:
     dtype = sites.shift.dtype
-    linewidth, gaussian = kept(linewidth, dtype), kept(gaussian, dtype)
-    if linewidth.ndim and linewidth.shape != (len(sites),):
-        raise ValueError(f"linewidth: got shape {linewidth.shape}; give one number or one per site, ({len(sites)},).")
-    if gaussian.ndim:
-        raise ValueError(f"gaussian: got shape {gaussian.shape}; give one number.")
-    for name, value in (("linewidth", linewidth), ("gaussian", gaussian)):
+    width, spread = kept(linewidth, dtype), kept(gaussian, dtype)
+    if width.ndim and width.shape != (len(sites),):
+        raise ValueError(f"linewidth: got shape {width.shape}; give one number or one per site, ({len(sites)},).")
+    if spread.ndim:
+        raise ValueError(f"gaussian: got shape {spread.shape}; give one number.")
+    for name, value in (("linewidth", width), ("gaussian", spread)):
         if is_concrete(value) and not (np.isfinite(value).all() and (np.asarray(value) >= 0).all()):
             raise ValueError(f"{name}: got {np.asarray(value).tolist()} Hz; a full width is finite and >= 0.")
-    if not allow_zero and is_concrete(linewidth, gaussian):
-        narrowest = float(np.min(np.asarray(linewidth))) + float(np.asarray(gaussian))
+    if not allow_zero and is_concrete(width, spread):
+        narrowest = float(np.min(np.asarray(width))) + float(np.asarray(spread))
         if narrowest == 0:
             raise ValueError("linewidth: got 0 Hz with gaussian 0; a sampled spectrum needs some width, such as 50 Hz.")
-    return linewidth, gaussian
+    return width, spread
 
 
 def _check(sites: Sites, experiment: Experiment, axis: Axis, exchange: ExchangeModel | None) -> None:

@@ -41,6 +41,7 @@ def mas_exchange_signal(
     phase_count: int,
     periods: int,
     substeps: int,
+    fourth_order: bool,
 ) -> Complex[Array, " times"]:
     """Powder-averaged free-induction decay at periods * phase_count points spaced 1 / (phase_count rate).
 
@@ -52,6 +53,7 @@ def mas_exchange_signal(
         phase_count: n, samples and start phases in a rotor period.
         periods: length of the decay in rotor periods, >= 2.
         substeps: each sample interval is propagated in as many steps.
+        fourth_order: keep the commutator of motion and precession in a step's exponent.
     """
     n = generator.state.shape[0]
     state = generator.state
@@ -59,7 +61,7 @@ def mas_exchange_signal(
     dt = 1 / (rate * steps)
     means = jnp.asarray(step_means(phases(generator.ranks), steps), state.dtype)
     slopes = jnp.asarray(step_moments(phases(generator.ranks), steps), state.dtype)
-    commutator = magnus_correction(generator.jumps * dt, generator.precession)
+    commutator = magnus_correction(generator.jumps * dt, generator.precession) if fourth_order else None
     polar = polar_means(angle, generator.ranks)
 
     dwell = [dwell_times(generator, 1 / rate, periods, node) for node in _NODES]
@@ -74,7 +76,10 @@ def mas_exchange_signal(
         averages, moments = (
             jnp.einsum("sp,rpc->rsc", matrix, path).reshape(path.shape[0], -1) for matrix in (means, slopes)
         )
-        omega = 2 * jnp.pi * (evaluate_irreps(generator.precession, averages) - evaluate_irreps(commutator, moments))
+        turns = evaluate_irreps(generator.precession, averages)
+        if commutator is not None:
+            turns = turns - evaluate_irreps(commutator, moments)
+        omega = 2 * jnp.pi * turns
         relaxation = jnp.broadcast_to(generator.relaxation[:, :, None], omega.shape)
         if jnp.iscomplexobj(omega):
             matrix = jax.lax.complex(relaxation - omega.imag, omega.real)

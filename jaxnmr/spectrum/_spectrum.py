@@ -98,7 +98,7 @@ class Spectrum(eqx.Module):
             bad = next((i for i, row in enumerate(rows) if len(row) != 3 or not all(map(_is_number, row))), 0)
             raise ValueError(f"{path}: line {bad + 3} is not three numbers; the file may be cut short.") from None
         if promised is not None and (len(table) != promised or not text.endswith("\n")):
-            raise ValueError(f"{path}: {len(table)} of {promised} points; the file was cut short.")
+            raise ValueError(f"{path}: {len(table)} points of {promised}; the file was cut short.")
         if len(table) < 2:
             raise ValueError(f"{path}: {len(table)} points; a spectrum has at least 2. The file may be cut short.")
         ppm, hz, intensity = (jnp.asarray(column) for column in table.T)

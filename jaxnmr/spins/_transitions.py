@@ -8,7 +8,7 @@ from jaxnmr.isotopes import Isotope
 __all__ = ["Transition", "transitions"]
 
 # None, a name, or (m, m - 1).
-Transition = str | tuple[float, float] | None
+Transition = str | tuple[float | int, float | int] | None
 
 
 def _half(x: float) -> str:
