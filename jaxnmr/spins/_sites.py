@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,6 +14,9 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxnmr.errors import is_concrete
 from jaxnmr.isotopes import Isotope, isotope
 from jaxnmr.tensors import efg_to_coupling, shielding_to_shift
+
+if TYPE_CHECKING:
+    from jaxnmr.structure import Structure
 
 __all__ = ["Sites"]
 
@@ -119,9 +124,71 @@ class Sites(eqx.Module):
             coupling = efg_to_coupling(_tensors("efg", efg), nucleus)
         return cls(nucleus.name, shift, coupling, weights)
 
+    @classmethod
+    def read(
+        cls,
+        path: str | os.PathLike[str] | Structure,
+        isotope: str,
+        reference: float | tuple[float, float] | None = None,
+        *,
+        atoms: str | Sequence[int | str] | np.ndarray | None = None,
+        merge: bool = False,
+        tolerance: tuple[float, float] = (0.1, 5e-4),
+    ) -> Sites:
+        r"""Sites of one isotope from a file of computed tensors: magres, extxyz, VASP's OUTCAR.
+
+        Atoms are called by label and index, "O1_4"; those of files without labels by element and number, "Al_3". With
+        `merge`, sites whose tensors differ only by a common rotation of both become one: they have the same powder
+        spectrum, and with static or spinning single crystals, or with exchange, they must stay apart. The tensors of
+        such sites are turned onto those of the first, averaged, and weighted by how many there are. A mirror plane or an
+        inversion that relates them needs no case of its own, since it acts on tensors of rank two as a rotation does.
+
+        Args:
+            path: a file, or a `Structure` that was read before.
+            isotope: name, such as "17O"; selects the atoms of its element, without those that the structure calls another
+                isotope.
+            reference: as in `from_tensors`: σ_ref of the same method and program, ppm, or (slope, intercept).
+            atoms: which of them, in this order: positions in the file, counted from 0; names, "O1_4"; or labels, "O1", for
+                all atoms of that label. All by default, without those (warned of) that lack a tensor.
+            merge: whether to merge equivalent sites.
+            tolerance: (t_σ, t_V), ppm and atomic units. Sites are equivalent if, at the best rotation, the Frobenius norms
+                of the differences obey $(|\Delta\sigma|/t_\sigma)^2 + (|\Delta V|/t_V)^2 \le 1$.
+
+        Returns:
+            Sites in the order of `atoms` or of the file, in the frame of its positions.
+
+        Raises:
+            ValueError: a file that cannot be read, an element that it does not have, no shielding in it, or no field
+                gradient for a quadrupolar nucleus, an atom that is not there, is another element, lacks a tensor or is
+                named twice, a reference that is missing, a tolerance that is not positive.
+        """
+        from jaxnmr.spins._read import merged, selected
+        from jaxnmr.structure import Structure, read
+
+        nucleus = _nucleus(isotope)
+        structure = path if isinstance(path, Structure) else read(path)
+        chosen = selected(structure, nucleus, atoms)
+        shielding = np.asarray(structure.shielding)[chosen]
+        efg = np.asarray(structure.efg)[chosen] if nucleus.is_quadrupolar else None
+        if reference is None:
+            raise ValueError(_no_reference(nucleus, shielding))
+        weights = None
+        if merge:
+            shielding, efg, weights = merged(shielding, efg, tolerance)
+        return cls.from_tensors(nucleus.name, shielding, efg, reference=reference, weights=weights)
+
 
 def _nucleus(name: str) -> Isotope:
     return isotope(name)
+
+
+def _no_reference(nucleus: Isotope, shielding: np.ndarray) -> str:
+    iso = np.trace(shielding, axis1=1, axis2=2) / 3
+    return (
+        f"reference: missing; give the absolute shielding of {nucleus.name}'s reference compound in ppm, by the same "
+        "program and method, or (slope, intercept) of shifts against shieldings. Approximately, for a site whose shift is "
+        f"known: shielding + shift. The isotropic shieldings here are {iso.min():.2f} to {iso.max():.2f} ppm."
+    )
 
 
 def _tensors(name: str, value: ArrayLike) -> Array:

@@ -1,0 +1,125 @@
+"""Structures into files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxnmr.structure._structure import Structure, to_print
+
+__all__ = ["write"]
+
+# Seventeen digits bring every float64 back as it was.
+_FORMAT = "{:.17g}"
+
+
+def write(structure: Structure | Sequence[Structure], path: str | os.PathLike[str]) -> None:
+    """Write a magres 1.0 or an extxyz file.
+
+    Every number comes back as it was. The file takes its name when it is complete; one of that name is replaced.
+    Tensors are written as `read` expects them and ASE and other programs print them, a row for each direction of the
+    field. The magres format has no room for isotopes, and none for periodicity in one or two directions.
+
+    Args:
+        structure: one; or several, for extxyz.
+        path: a name that ends in .magres, .xyz or .extxyz.
+
+    Raises:
+        ValueError: another ending, several structures or partial periodicity for magres.
+    """
+    frames = [structure] if isinstance(structure, Structure) else list(structure)
+    target = Path(path)
+    suffix = target.suffix.lower()
+    if suffix not in (".magres", ".xyz", ".extxyz"):
+        raise ValueError(f"path: got {os.fspath(path)!r}; let it end in .magres, .xyz or .extxyz.")
+    if not frames:
+        raise ValueError("structure: got none; give at least one.")
+    if suffix == ".magres":
+        if len(frames) > 1:
+            raise ValueError(f"structure: got {len(frames)}, but a magres file holds one; write extxyz, or several files.")
+        lines = _magres(frames[0])
+    else:
+        lines = (line for frame in frames for line in _extxyz(frame))
+    _save(target, "\n".join(lines) + "\n")
+
+
+def _save(target: Path, content: str) -> None:
+    """Aside first, so that a reader never sees half a file and a failure leaves the old one."""
+    handle, aside = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(content)
+        # mkstemp lets only the owner read; a result is as readable as other new files.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(aside, 0o666 & ~mask)
+        os.replace(aside, target)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return " ".join(_FORMAT.format(float(value)) for value in values)
+
+
+def _magres(structure: Structure) -> Iterable[str]:
+    if any(structure.pbc) != all(structure.pbc):
+        raise ValueError(f"structure: pbc is {structure.pbc}, which magres cannot say; write extxyz.")
+    yield "#$magres-abinitio-v1.0"
+    if structure.code:
+        program, _, version = structure.code.partition(" ")
+        yield "[calculation]"
+        yield f"calc_code {program}"
+        if version:
+            yield f"calc_code_version {version}"
+        yield "[/calculation]"
+    yield "[atoms]"
+    if structure.cell is not None and all(structure.pbc):
+        yield "units lattice Angstrom"
+        yield f"lattice {_numbers(np.asarray(structure.cell).ravel())}"
+    yield "units atom Angstrom"
+    positions = np.asarray(structure.positions)
+    names = [f"{label} {index}" for label, index in zip(structure.labels, structure.indices, strict=True)]
+    for symbol, name, position in zip(structure.species, names, positions, strict=True):
+        yield f"atom {symbol} {name} {_numbers(position)}"
+    yield "[/atoms]"
+    yield "[magres]"
+    for kind, unit, tensors in (("ms", "ppm", structure.shielding), ("efg", "au", structure.efg)):
+        printed = to_print(np.asarray(tensors))
+        rows = [(name, row) for name, row in zip(names, printed, strict=True) if not np.isnan(row).any()]
+        if rows:
+            yield f"units {kind} {unit}"
+            yield from (f"{kind} {name} {_numbers(row)}" for name, row in rows)
+    yield "[/magres]"
+
+
+def _extxyz(structure: Structure) -> Iterable[str]:
+    properties = ["species:S:1", "pos:R:3", "labels:S:1", "indices:I:1"]
+    columns: list[Iterable[str]] = [
+        structure.species,
+        map(_numbers, np.asarray(structure.positions)),
+        structure.labels,
+        map(str, structure.indices),
+    ]
+    if structure.isotopes is not None:
+        properties.append("isotope:S:1")
+        columns.append(nucleus or "-" for nucleus in structure.isotopes)
+    for name, tensors in (("ms", structure.shielding), ("efg", structure.efg)):
+        rows = to_print(np.asarray(tensors))
+        if not np.isnan(rows).all():
+            properties.append(f"{name}:R:9")
+            columns.append(map(_numbers, rows))
+    pairs = [f"Properties={':'.join(properties)}"]
+    if structure.cell is not None:
+        pairs.insert(0, f'Lattice="{_numbers(np.asarray(structure.cell).ravel())}"')
+    pairs.append(f'pbc="{" ".join("T" if periodic else "F" for periodic in structure.pbc)}"')
+    if structure.code:
+        pairs.append('code="{}"'.format(" ".join(structure.code.replace('"', "'").split())))
+    yield str(len(structure))
+    yield " ".join(pairs)
+    yield from (" ".join(row) for row in zip(*columns, strict=True))
