@@ -1,37 +1,107 @@
-"""A spectrum and its files."""
+"""A spectrum, simulated or measured."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
+
+from jaxnmr.errors import is_concrete
+from jaxnmr.spectrum._fid import FID
+from jaxnmr.spectrum._metadata import check_label, checked_scalar, isotope_name
+from jaxnmr.spectrum.files import Meta, SpectrumRecord, is_uniform, read_file, settle_fid, settle_spectrum, write_spectrum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["Spectrum"]
 
-_COLUMNS = "ppm,hz,intensity"
+# Columns of a file are rounded one by one; an axis from another reference is off by far more.
+_PROPORTIONAL = 1e-4
 
 
 class Spectrum(eqx.Module):
-    r"""Spectral density at the points of an axis.
+    r"""Spectral density at the points of an axis, with what is known of the experiment.
+
+    A simulated spectrum is a density per Hz whose integral over all frequencies is one. A measured one keeps the
+    units of its file: nothing is normalised.
 
     Attributes:
         ppm: chemical shift from the reference.
         hz: the same, $\mathrm{hz} = 10^{-6}\,|\nu_0|\,\mathrm{ppm}$.
-        intensity: density per Hz; its integral over all frequencies is one.
+        intensity: the absorption.
         label: what it is, for plots and files.
+        imaginary: the dispersion, where it is known (measured data, free-induction decays).
+        isotope: name of the observed nucleus, "17O", or None.
+        field: tesla, or None.
+        rate: rotor frequency, Hz; 0 for a rotor at rest, `inf` for the limit without sidebands; or None.
+
+    Raises:
+        ValueError: axes and intensities of different lengths, complex intensities, hz that is not a positive multiple
+            of ppm, an unknown isotope, a field that is not > 0, a rate < 0, a label of several lines.
     """
 
     ppm: Float[Array, " points"]
     hz: Float[Array, " points"]
     intensity: Float[Array, " points"]
-    label: str = eqx.field(static=True, default="")
+    label: str = eqx.field(static=True)
+    imaginary: Float[Array, " points"] | None
+    isotope: str | None = eqx.field(static=True)
+    # A single number each, traced where the experiment's is.
+    field: Any
+    rate: Any
+
+    def __init__(
+        self,
+        ppm: ArrayLike,
+        hz: ArrayLike,
+        intensity: ArrayLike,
+        label: str = "",
+        *,
+        imaginary: ArrayLike | None = None,
+        isotope: str | None = None,
+        field: ArrayLike | None = None,
+        rate: ArrayLike | None = None,
+    ):
+        self.ppm, self.hz, self.intensity = _real("ppm", ppm), _real("hz", hz), _real("intensity", intensity)
+        self.label = label
+        self.imaginary = None if imaginary is None else _real("imaginary", imaginary)
+        for name in ("ppm", "hz", "imaginary"):
+            column = getattr(self, name)
+            if column is not None and (column.ndim != 1 or column.shape != self.intensity.shape):
+                raise ValueError(
+                    f"{name}: got shape {column.shape} beside intensities of shape {self.intensity.shape}; give one "
+                    "number per point, (points,), and vmap over several spectra."
+                )
+        self.isotope = isotope_name(isotope)
+        self.field = checked_scalar("field", field)
+        self.rate = checked_scalar("rate", rate)
+
+    def __check_init__(self):
+        check_label(self.label)
+        if is_concrete(self.ppm, self.hz) and len(self.ppm) > 1:
+            ppm, hz = np.asarray(self.ppm, np.float64), np.asarray(self.hz, np.float64)
+            if not (np.isfinite(ppm).all() and np.isfinite(hz).all()):
+                raise ValueError("ppm, hz: the axis has points that are not finite numbers; leave them out.")
+            square = ppm @ ppm
+            larmor = (hz @ ppm) / square if square else 0.0
+            if larmor <= 0 or np.abs(hz - larmor * ppm).max() > _PROPORTIONAL * np.abs(hz).max():
+                raise ValueError(
+                    "hz: not a positive multiple of ppm; both count from the reference, hz = 1e-6 |nu_0| ppm, and run in "
+                    "the same direction."
+                )
+
+    @property
+    def larmor_frequency(self) -> Float[Array, ""]:
+        r"""$|\nu_0|$, Hz, the frequency that 0 ppm stands for: the ratio of `hz` and `ppm`."""
+        # By the far end, so that no sum of squares overflows or loses digits in float32.
+        far = jnp.argmax(jnp.abs(self.ppm))
+        return 1e6 * self.hz[far] / self.ppm[far]
 
     def plot(self, ax: Axes | None = None, unit: str = "ppm", **line: object) -> Axes:
         """Draw the spectrum, frequencies descending as NMR does.
@@ -52,62 +122,194 @@ class Spectrum(eqx.Module):
 
         return plot_spectrum(self, ax, unit, line)
 
-    def save(self, path: str | Path) -> None:
-        """Write CSV with the columns ppm, hz and intensity; written aside and renamed, so never half a file.
+    def fid(self) -> FID:
+        r"""The decay whose transform this spectrum is: `spectrum.fid().spectrum()` has the same intensities.
+
+        With an imaginary part it is the plain inverse transform. Without one, the decay is the causal one, which vanishes
+        for the second half of the record: $s(t) = \int S(\nu)\,e^{2\pi i\nu t}\,d\nu$ for t >= 0. Differentiable.
 
         Raises:
-            ValueError: the name does not end in .csv.
+            ValueError: an axis that is not equally spaced.
+        """
+        if is_concrete(self.hz) and not is_uniform(np.asarray(self.hz)):
+            raise ValueError("hz: points are not equally spaced; interpolate the spectrum to a `jn.Axis` first.")
+        points = len(self.hz)
+        up = self.hz[-1] > self.hz[0]
+        step = jnp.abs(self.hz[-1] - self.hz[0]) / (points - 1)
+        imaginary = jnp.zeros_like(self.intensity) if self.imaginary is None else self.imaginary
+        values = jnp.where(up, self._complex(imaginary), self._complex(imaginary)[::-1])
+        record = jnp.fft.ifft(jnp.fft.ifftshift(values))
+        # FID.spectrum gives every point the weight 2 dt, and the first dt.
+        weight = np.full(points, 0.5)
+        weight[0] = 1.0
+        if self.imaginary is None:
+            weight *= 2
+            weight[0] = 1.0
+            weight[points // 2 + 1 :] = 0.0
+            if points % 2 == 0:
+                weight[points // 2] = 0.5
+            else:
+                weight[points // 2] = 1.0
+        signal = record * (jnp.asarray(weight, self.hz.dtype) * (points * step)).astype(record.dtype)
+        middle = points // 2
+        return FID(
+            signal,
+            1 / (points * step),
+            carrier=jnp.where(up, self.hz[middle], self.hz[points - 1 - middle]),
+            larmor_frequency=self.larmor_frequency,
+            label=self.label,
+            isotope=self.isotope,
+            field=self.field,
+            rate=self.rate,
+        )
+
+    def _complex(self, imaginary: Float[Array, " points"]) -> Array:
+        return jax.lax.complex(self.intensity, imaginary.astype(self.intensity.dtype))
+
+    def save(self, path: str | Path) -> None:
+        """Write a file, its format by the suffix; written aside and renamed, so never half a file.
+
+        An existing file is replaced. All formats keep label, isotope, field, rate and reference; SIMPSON's program
+        passes over the lines that are not its own.
+
+        - .csv: columns ppm, hz, intensity and, where known, imaginary, after comment lines.
+        - .csdf, .csdm: the Core Scientific Dataset Model, a linear dimension in Hz whose `origin_offset` is the Larmor
+          frequency, so that its conversion to ppm gives ours. Needs csdmpy.
+        - .spe: SIMPSON, text, points ascending.
+        - .fid: SIMPSON, text, the decay of `Spectrum.fid`.
+
+        Args:
+            path: where to.
+
+        Raises:
+            ValueError: another suffix; an axis that is not equally spaced in a format that has only its ends; a batch
+                of spectra.
+            ImportError: csdmpy is missing.
         """
         path = Path(path)
-        if path.suffix.lower() != ".csv":
-            raise ValueError(f"path: got {path.name!r}; spectra are saved as .csv.")
-        aside = path.with_name(f".{path.name}.part")
-        table = np.stack([np.asarray(column, dtype=np.float64) for column in (self.ppm, self.hz, self.intensity)], axis=1)
-        header = f"# jaxnmr spectrum, {len(table)} points{': ' + self.label if self.label else ''}\n{_COLUMNS}"
-        try:
-            np.savetxt(aside, table, delimiter=",", header=header, comments="", fmt="%.17g")
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        if self.intensity.ndim != 1:
+            raise ValueError(
+                f"save: got a batch of spectra, intensity of shape {self.intensity.shape}; save them one by one "
+                "(jax.tree.map(lambda leaf: leaf[i], spectra))."
+            )
+        if path.suffix.lower() == ".fid":
+            self.fid().save(path)
+            return
+        imaginary = None if self.imaginary is None else np.asarray(self.imaginary, np.float64)
+        ppm, hz = np.asarray(self.ppm, np.float64), np.asarray(self.hz, np.float64)
+        meta = Meta(self.isotope, _number(self.field), _number(self.rate), self.label)
+        larmor = float(1e6 * (hz @ ppm) / (ppm @ ppm))
+        write_spectrum(path, SpectrumRecord(np.asarray(self.intensity, np.float64), imaginary, ppm, hz, larmor, meta))
 
     @classmethod
     def load(cls, path: str | Path) -> Spectrum:
-        """Read what `save` wrote.
+        """Read what `save` wrote, with its points in the same order (a .spe ascends, a .fid's spectrum descends in ppm).
+
+        For measured data, and files of other programs, use `read`.
+
+        Args:
+            path: a .csv, .csdf, .csdm, .spe or .fid.
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: the file has other columns, or is cut short.
+            ValueError: the file is of another kind, is cut short, has points that are not numbers, or does not say
+                where its reference is.
+            ImportError: csdmpy is missing.
+        """
+        if Path(path).suffix.lower() == ".fid":
+            return FID.load(path).spectrum()
+        record = read_file(Path(path), own=True)
+        return cls._from_record(settle_spectrum(record, Path(path), own=True))
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        format: str | None = None,
+        *,
+        isotope: str | None = None,
+        field: float | None = None,
+        rate: float | None = None,
+        larmor_frequency: float | None = None,
+        zero: float | None = None,
+        unit: str | None = None,
+        column: int | str | None = None,
+        label: str | None = None,
+    ) -> Spectrum:
+        r"""Read a measured spectrum, or one of another program.
+
+        Points come in the order of descending ppm whatever the file's order, with the axis that belongs to them:
+        ascending and descending files give the same spectrum. Intensities keep the file's units and phase.
+
+        The formats:
+
+        - "bruker": the folder of an experiment, `pdata/1`, or one of the files 1r and fid in them. A folder that holds
+          processed data gives those. Raw data are transformed without apodisation or phase correction; the digital
+          filter's group delay is removed exactly, as a first-order phase. Needs nmrglue.
+        - "jcamp": JCAMP-DX spectra (.dx, .jdx, .jcamp), real or with imaginary part. Needs nmrglue.
+        - "csdm": one-dimensional CSDM (.csdf, .csdfe, .csdm), as of mrsimulator. Needs csdmpy.
+        - "simpson": text .spe and .fid; frequencies count from the reference unless REF or `zero` say otherwise.
+        - "text": columns of numbers between spaces, tabs, commas or semicolons (.txt, .csv, .dat, .asc, .tsv, .xy,
+          .spc), with or without a line of names. Columns named ppm, Hz or kHz are axes. Without names the equally
+          spaced columns are: one needs `unit`; two that are proportional are ppm and Hz; one that counts points is
+          passed over. Of the others the first is the intensity, a second the imaginary part.
+        - "csv": what `save` wrote.
+
+        ppm and Hz convert by $|\nu_0|$, which is the file's reference frequency (SF, origin_offset, ratio of the
+        columns), or `larmor_frequency`, or $\gamma B_0/2\pi$ of `isotope` and `field`.
+
+        Args:
+            path: file or folder.
+            format: one of the names above; by default from suffix and content.
+            isotope: observed nucleus, "17O"; where the file names it, it must agree.
+            field: tesla; where neither file nor argument say, from the isotope and $|\nu_0|$.
+            rate: rotor frequency, Hz; the file's by default.
+            larmor_frequency: frequency of the reference, Hz, for files that have none.
+            zero: chemical shift at the file's zero, ppm, added to all shifts: re-references a file, or says where the
+                carrier was in one whose frequencies count from it.
+            unit: "ppm", "hz" or "khz", of a text file's single axis without a name.
+            column: intensities of a text file with several, by name or by number from 0.
+            label: by default the file's title, or its name.
+
+        Returns:
+            The spectrum.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: not a spectrum, unknown format, cut short, points that are not numbers, several spectra, two
+                dimensions, unequal spacing, nothing to convert ppm and Hz by, arguments that contradict the file.
+            ImportError: nmrglue or csdmpy is missing.
         """
         path = Path(path)
-        text = path.read_text()
-        lines = text.splitlines()
-        label, promised = "", None
-        if lines and lines[0].startswith("#"):
-            kind, _, label = lines[0].partition(": ")
-            promised = next((int(word) for word in kind.split() if word.isdigit()), None)
-            lines = lines[1:]
-        if not lines or lines[0].replace(" ", "") != _COLUMNS:
-            found = lines[0] if lines else "nothing"
-            raise ValueError(
-                f"{path}: expected the columns {_COLUMNS!r}, found {found[:60]!r}; was it saved by Spectrum.save?"
-            )
-        rows = [line.split(",") for line in lines[1:] if line.strip()]
-        try:
-            table = np.array([[float(x) for x in row] for row in rows]).reshape(-1, 3)
-        except ValueError:
-            bad = next((i for i, row in enumerate(rows) if len(row) != 3 or not all(map(_is_number, row))), 0)
-            raise ValueError(f"{path}: line {bad + 3} is not three numbers; the file may be cut short.") from None
-        if promised is not None and (len(table) != promised or not text.endswith("\n")):
-            raise ValueError(f"{path}: {len(table)} points of {promised}; the file was cut short.")
-        if len(table) < 2:
-            raise ValueError(f"{path}: {len(table)} points; a spectrum has at least 2. The file may be cut short.")
-        ppm, hz, intensity = (jnp.asarray(column) for column in table.T)
-        return cls(ppm, hz, intensity, label)
+        record = read_file(path, format, unit=unit, column=column)
+        if not isinstance(record, SpectrumRecord):
+            decay = settle_fid(record, path, isotope, field, rate, larmor_frequency, zero, label)
+            return FID._from_settled(decay).spectrum()
+        record = settle_spectrum(record, path, isotope, field, rate, larmor_frequency, zero, label)
+        return cls._from_record(record)
+
+    @classmethod
+    def _from_record(cls, record: SpectrumRecord) -> Spectrum:
+        assert record.ppm is not None and record.hz is not None
+        meta = record.meta
+        return cls(
+            record.ppm,
+            record.hz,
+            record.intensity,
+            meta.label,
+            imaginary=record.imaginary,
+            isotope=meta.isotope,
+            field=meta.field,
+            rate=meta.rate,
+        )
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _real(name: str, values: ArrayLike) -> Array:
+    array = jnp.asarray(values)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise ValueError(f"{name}: got complex numbers; give their real part, and the other as `imaginary`.")
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
