@@ -12,13 +12,14 @@ from jaxtyping import Array, Float
 
 from jaxnmr.exchange import Liouvillian
 from jaxnmr.harmonics import components, frames, harmonics
+from jaxnmr.spectrum._expm1 import expm1
 from jaxnmr.spectrum._grids import Points
-from jaxnmr.spectrum._propagators import expm1, powers
+from jaxnmr.spectrum._propagators import powers
 
 __all__ = ["Cells", "damping", "dwell_times", "evaluate_irreps", "lagrange", "powder_cells", "powder_sum"]
 
 # Bytes that one chunk may use: a few level-two caches; and residuals above which a gradient recomputes chunks.
-_CHUNK = 24 * 2**20
+_CHUNK = 32 * 2**20
 _RESIDUALS = 200 * 2**20
 
 
@@ -47,11 +48,12 @@ def powder_cells(points: Points, smooth: bool, dtype) -> Cells:
 
 
 def evaluate_irreps(precession: Array, basis: Float[Array, "irrep batch"]) -> Array:
-    """Sum of irreps times basis, (mode, mode, batch); real products also where the irreps are complex."""
-    if jnp.iscomplexobj(precession):
-        return jax.lax.complex(evaluate_irreps(precession.real, basis), evaluate_irreps(precession.imag, basis))
-    flat = precession.reshape(precession.shape[0], -1).T @ basis
-    return flat.reshape(*precession.shape[1:], -1)
+    """Sum of irreps times basis, (mode, mode, batch); one real product also where the irreps are complex."""
+    flat = precession.reshape(precession.shape[0], -1).T
+    if not jnp.iscomplexobj(flat):
+        return (flat @ basis).reshape(*precession.shape[1:], -1)
+    real, imag = jnp.split(jnp.concatenate([flat.real, flat.imag]) @ basis, 2)
+    return jax.lax.complex(real, imag).reshape(*precession.shape[1:], -1)
 
 
 def damping(
@@ -78,10 +80,13 @@ def damping(
         return frequencies.T @ jnp.stack([jnp.broadcast_to(y, direction[0].shape) for y in basis])
 
     slopes = [jax.jvp(frequency, (cells.directions.T,), (cells.frames[:, :, axis].T,))[1] for axis in (0, 1)]
-    squares = jnp.zeros(())
-    for slope in slopes:
-        squares = squares + jnp.einsum("tij,jc->tic", dwell, slope) ** 2
-    return jnp.exp(-0.5 * (2 * jnp.pi) ** 2 * cells.spread[None, None, :] * squares)
+    # |g|^2 as a quadratic form in the sites' gradients: one matrix product, in the reverse mode too.
+    left, right = np.triu_indices(frequencies.shape[1])
+    twice = jnp.asarray(np.where(left == right, 1.0, 2.0), dwell.dtype)
+    weight = dwell[:, :, left] * dwell[:, :, right] * twice[None, None, :]
+    products = sum(slope[left] * slope[right] for slope in slopes) * cells.spread[None, :]
+    exponent = (-0.5 * (2 * jnp.pi) ** 2 * weight.reshape(-1, len(left))) @ products
+    return jnp.exp(exponent).reshape(*dwell.shape[:2], -1)
 
 
 def dwell_times(
@@ -121,7 +126,7 @@ def lagrange(nodes: tuple[float, ...], count: int) -> np.ndarray:
 def powder_sum(chunk: Callable[[Cells], Array], cells: Cells, per_cell: int) -> Array:
     """Sum of `chunk` over parts of the powder, sized to use about `per_cell` bytes for each crystallite."""
     count = cells.weights.shape[0]
-    size = int(np.clip(_CHUNK // per_cell, 16, count))
+    size = int(np.clip(_CHUNK // per_cell, 32, count))
     parts = -(-count // size)
     size = -(-count // parts)
     if parts == 1:

@@ -1,11 +1,4 @@
-r"""Exponentials of many small generators, exact for rates of any size, in single precision too.
-
-Matrices are stored sites first, crystallites last (structure of arrays), so that each of the N^3 products runs along
-contiguous memory. The exponential is built as $\mathbf E = e^{\mathbf A} - \mathbf 1$ by a Taylor series of
-$\mathbf A/2^s$ and s doublings $\mathbf E \leftarrow 2\mathbf E + \mathbf E^2$. In the basis of `jaxnmr.exchange` the slow
-coherence owns a row that holds no rate; its element of E is then exact to the type's relative precision, whatever s, and k =
-1e12 per second broadens nothing that it should not.
-"""
+r"""Products of propagators, and the exponent of a step during which the precession changes."""
 
 from __future__ import annotations
 
@@ -13,67 +6,11 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Inexact
+from jaxtyping import Array, Float, Inexact
 
-__all__ = ["expm1", "magnus_correction", "multiply", "powers"]
+from jaxnmr.spectrum._expm1 import multiply
 
-# 2^45 covers k = 1e12 per second over steps of ten seconds.
-_MAX_DOUBLINGS = 45
-_BLOCK = 5
-# Largest norm for the Taylor series of degree 9, which then errs by 4e-14.
-_RADIUS = 0.25
-
-
-def multiply(a: Inexact[Array, "n m *batch"], b: Inexact[Array, "m p *batch"]) -> Inexact[Array, "n p *batch"]:
-    """Matrix products over the two leading axes, one per element of the trailing ones."""
-    if a.shape[1] > 8:  # enough arithmetic for the library's product
-        first = jnp.matmul(jnp.moveaxis(a, (0, 1), (-2, -1)), jnp.moveaxis(b, (0, 1), (-2, -1)))
-        return jnp.moveaxis(first, (-2, -1), (0, 1))
-    # One fused loop; slicing terms out would make the reverse mode pad and add each of them back.
-    return (a[:, :, None] * b[None]).sum(1)
-
-
-def expm1(generator: Complex[Array, "n n batch"]) -> Complex[Array, "n n batch"]:
-    r"""$e^{\mathbf A} - \mathbf 1$ of each matrix. Smooth everywhere; forward and reverse.
-
-    The number of doublings follows the largest norm at run time, so that no rate needs another compilation.
-    """
-    norm = jnp.abs(generator).sum(axis=1).max()
-    doublings = _doublings(jax.lax.stop_gradient(norm))
-    scaled = generator * jnp.ldexp(jnp.ones((), norm.dtype), -doublings).astype(generator.dtype)
-    square = multiply(scaled, scaled)
-    cube = multiply(scaled, square)
-    eye = jnp.eye(generator.shape[0], dtype=generator.dtype)[:, :, None]
-    # A p(A), p of degree 8 in three blocks (Paterson and Stockmeyer, SIAM J. Comput. 2, 60 (1973)).
-    high = eye / 5040 + scaled / 40320 + square / 362880
-    middle = eye / 24 + scaled / 120 + square / 720 + multiply(cube, high)
-    low = eye + scaled / 2 + square / 6 + multiply(cube, middle)
-    series = multiply(scaled, low)
-
-    # Doublings in blocks that are skipped whole: idle ones would copy the matrices through memory.
-    def double(e, i):
-        return jax.lax.cond(i < doublings, lambda x: 2 * x + multiply(x, x), lambda x: x, e), None
-
-    @jax.checkpoint
-    def block(e, first):
-        return jax.lax.scan(double, e, first + jnp.arange(_BLOCK, dtype=jnp.int32))[0]
-
-    def maybe(e, first):
-        return jax.lax.cond(first < doublings, block, lambda x, _: x, e, first), None
-
-    return jax.lax.scan(maybe, series, jnp.arange(0, _MAX_DOUBLINGS, _BLOCK, dtype=jnp.int32))[0]
-
-
-@jax.custom_batching.custom_vmap
-def _doublings(norm):
-    """How often to double; under vmap one number for the whole batch, so that the loop keeps its branch."""
-    ratio = jnp.log2(jnp.maximum(norm, _RADIUS) / _RADIUS)
-    return jnp.clip(jnp.ceil(ratio), 0, _MAX_DOUBLINGS).astype(jnp.int32)
-
-
-@_doublings.def_vmap
-def _doublings_vmap(_axis_size, _in_batched, norm):
-    return _doublings(norm.max()), False
+__all__ = ["magnus_correction", "powers"]
 
 
 def powers(

@@ -19,12 +19,14 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxnmr.exchange import Liouvillian
 from jaxnmr.harmonics import harmonics
+from jaxnmr.spectrum._expm1 import expm1, multiply
 from jaxnmr.spectrum._powder import Cells, damping, dwell_times, evaluate_irreps, lagrange, powder_sum
-from jaxnmr.spectrum._propagators import expm1, magnus_correction, multiply, powers
+from jaxnmr.spectrum._propagators import magnus_correction, powers
 from jaxnmr.spectrum._rotor import cone, phases, polar_means, step_means, step_moments
 
 __all__ = ["mas_exchange_signal"]
@@ -59,9 +61,13 @@ def mas_exchange_signal(
     state = generator.state
     steps = phase_count * substeps
     dt = 1 / (rate * steps)
-    means = jnp.asarray(step_means(phases(generator.ranks), steps), state.dtype)
-    slopes = jnp.asarray(step_moments(phases(generator.ranks), steps), state.dtype)
-    commutator = magnus_correction(generator.jumps * dt, generator.precession) if fourth_order else None
+    means, moments = (
+        jnp.asarray(_substeps_first(matrix(phases(generator.ranks), steps), substeps), state.dtype)
+        for matrix in (step_means, step_moments)
+    )
+    precession = generator.precession
+    if fourth_order:
+        precession = jnp.concatenate([precession, -magnus_correction(generator.jumps * dt, precession)])
     polar = polar_means(angle, generator.ranks)
 
     dwell = [dwell_times(generator, 1 / rate, periods, node) for node in _NODES]
@@ -73,24 +79,22 @@ def mas_exchange_signal(
         basis = harmonics(part.directions.T, generator.ranks)
         mean = jnp.stack([jnp.broadcast_to(y, part.weights.shape) for y in basis]) * polar[:, None]
         path = path + ((part.smoothing(generator.ranks) - 1) * mean)[:, None, :]
-        averages, moments = (
-            jnp.einsum("sp,rpc->rsc", matrix, path).reshape(path.shape[0], -1) for matrix in (means, slopes)
-        )
-        turns = evaluate_irreps(generator.precession, averages)
-        if commutator is not None:
-            turns = turns - evaluate_irreps(commutator, moments)
+        shape = jnp.einsum("sp,rpc->rsc", means, path)
+        if fourth_order:
+            shape = jnp.concatenate([shape, jnp.einsum("sp,rpc->rsc", moments, path)])
+        turns = evaluate_irreps(precession, shape.reshape(shape.shape[0], -1))
         omega = 2 * jnp.pi * turns
         relaxation = jnp.broadcast_to(generator.relaxation[:, :, None], omega.shape)
         if jnp.iscomplexobj(omega):
             matrix = jax.lax.complex(relaxation - omega.imag, omega.real)
         else:
             matrix = jax.lax.complex(relaxation, omega)
-        e = expm1(matrix * dt.astype(matrix.dtype)).reshape(n, n, phase_count, substeps, count)
-        u = e + jnp.eye(n, dtype=e.dtype)[:, :, None, None, None]
-        step = u[:, :, :, 0]
-        for k in range(1, substeps):
-            step = multiply(u[:, :, :, k], step)
-        step = jnp.moveaxis(step, 2, 0)  # (phase, site, site, crystallite)
+        # Substeps first, so that those of one number lie together; `split` and not indices: its transpose is one copy.
+        e = expm1(matrix * dt.astype(matrix.dtype)).reshape(n, n, substeps, phase_count * count)
+        step = jnp.eye(n, dtype=e.dtype)[:, :, None] + jnp.zeros_like(e[:, :, 0])
+        for substep in jnp.split(e, substeps, axis=2):
+            step = step + multiply(substep[:, :, 0], step)
+        step = jnp.moveaxis(step.reshape(n, n, phase_count, count), 2, 0)  # (phase, site, site, crystallite)
 
         start = jnp.broadcast_to(jnp.eye(n, dtype=step.dtype)[:, :, None], (n, n, count))
         read = state.astype(step.dtype)[:, None, None]
@@ -144,3 +148,8 @@ def mas_exchange_signal(
 
     per_cell = 8 * n * n * (40 * steps + 3 * periods + 4 * phase_count)
     return powder_sum(chunk, cells, per_cell).reshape(-1)
+
+
+def _substeps_first(matrix: np.ndarray, substeps: int) -> np.ndarray:
+    """Steps (phase, substep) reordered to (substep, phase)."""
+    return matrix.reshape(-1, substeps, matrix.shape[1]).swapaxes(0, 1).reshape(matrix.shape)

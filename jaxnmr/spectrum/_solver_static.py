@@ -13,8 +13,9 @@ from jaxtyping import Array, Complex, Float
 
 from jaxnmr.exchange import Liouvillian
 from jaxnmr.harmonics import harmonics
+from jaxnmr.spectrum._expm1 import expm1, multiply
 from jaxnmr.spectrum._powder import Cells, damping, dwell_times, evaluate_irreps, lagrange, powder_sum
-from jaxnmr.spectrum._propagators import expm1, multiply, powers
+from jaxnmr.spectrum._propagators import powers
 
 __all__ = ["giant_steps", "static_exchange_signal"]
 
