@@ -56,8 +56,9 @@ def evaluate(
     kernel = _kernel(distance * (2 / width), beta)
     index = jnp.mod(left.astype(jnp.int32)[:, None] + jnp.arange(width, dtype=jnp.int32)[None, :], length)
     values = (kernel.astype(spectrum.dtype) * spectrum[index]).sum(axis=1)
-    # The record was centred before the transform; turn its phase back. Whole turns go first, for single precision.
-    turns = u * ((times // 2) / length)
+    # The record was moved by length / 4 before the transform; turn its phase back. Any other part of the length would
+    # round in single precision and turn the wings' dispersion, 1 / nu, into a constant. Whole turns go first.
+    turns = u / 4
     angle = 2 * jnp.pi * (turns - jnp.round(jax.lax.stop_gradient(turns)))
     return 2 * dt * (values.real * jnp.cos(angle) + values.imag * jnp.sin(angle))
 
@@ -89,7 +90,7 @@ def unfolded(
 
 def _centred(signal: Array, length: int) -> Array:
     """Zero-pad to `length` with the middle of the record at time 0, where the interpolation is most exact."""
-    half = signal.shape[0] // 2
+    half = length // 4
     gap = jnp.zeros((length - signal.shape[0],), signal.dtype)
     return jnp.concatenate([signal[half:], gap, signal[:half]])
 
@@ -111,11 +112,11 @@ def _plan(times: int, bits: int) -> tuple[int, float, int, np.ndarray]:
     """
     width = 8 if bits <= 32 else 14
     beta = 2.3 * width
-    length = _smooth(2 * times)
+    length = 4 * _smooth(-(-times // 2))
     # Fourier transform of the kernel by Gauss-Legendre quadrature; real and even.
     x, weight = np.polynomial.legendre.leggauss(60)
     kernel = np.exp(beta * (np.sqrt(1 - x**2) - 1)) * weight * (width / 2)
-    t = np.arange(times) - times // 2
+    t = np.arange(times) - length // 4
     transform = np.zeros(times)
     for node, value in zip(x, kernel, strict=True):
         transform += value * np.cos(2 * np.pi * t * node * (width / 2) / length)
