@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         rotations as rotations,
         spectrum as spectrum,
         spins as spins,
+        structure as structure,
         tensors as tensors,
         units as units,
     )
@@ -21,33 +22,41 @@ if TYPE_CHECKING:
     from jaxnmr.exchange import ExchangeModel as ExchangeModel
     from jaxnmr.isotopes import isotope as isotope
     from jaxnmr.spectrum import (
+        FID as FID,
         MAS as MAS,
         Axis as Axis,
         Resolution as Resolution,
         Spectrum as Spectrum,
         Static as Static,
         convergence as convergence,
+        reduce as reduce,
+        regimes as regimes,
         simulate as simulate,
     )
     from jaxnmr.spins import Sites as Sites
+    from jaxnmr.structure import Structure as Structure
     from jaxnmr.tensors import (
         quadrupole_tensor as quadrupole_tensor,
         shift_tensor as shift_tensor,
     )
 
-_ROOMS = ("errors", "exchange", "isotopes", "rotations", "spectrum", "spins", "tensors", "units")
+_ROOMS = ("errors", "exchange", "isotopes", "rotations", "spectrum", "spins", "structure", "tensors", "units")
 
 _NAMES = {
     "ExchangeModel": "jaxnmr.exchange",
     "isotope": "jaxnmr.isotopes",
+    "FID": "jaxnmr.spectrum",
     "Axis": "jaxnmr.spectrum",
     "MAS": "jaxnmr.spectrum",
     "Resolution": "jaxnmr.spectrum",
     "Spectrum": "jaxnmr.spectrum",
     "Static": "jaxnmr.spectrum",
     "convergence": "jaxnmr.spectrum",
+    "reduce": "jaxnmr.spectrum",
+    "regimes": "jaxnmr.spectrum",
     "simulate": "jaxnmr.spectrum",
     "Sites": "jaxnmr.spins",
+    "Structure": "jaxnmr.structure",
     "quadrupole_tensor": "jaxnmr.tensors",
     "shift_tensor": "jaxnmr.tensors",
     "__version__": "jaxnmr._version",

@@ -14,6 +14,7 @@ __all__ = [
     "AxisWarning",
     "JaxnmrWarning",
     "PerturbationWarning",
+    "PrecisionWarning",
     "ResolutionWarning",
     "is_concrete",
     "kept",
@@ -33,6 +34,10 @@ class JaxnmrWarning(UserWarning):
 
 class PerturbationWarning(JaxnmrWarning):
     """An interaction is too strong, beside the Larmor frequency, for second-order perturbation theory."""
+
+
+class PrecisionWarning(JaxnmrWarning):
+    """The numbers span more than the working precision holds."""
 
 
 class ResolutionWarning(JaxnmrWarning):

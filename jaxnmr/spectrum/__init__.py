@@ -1,13 +1,17 @@
 """Experiments, line-shape solvers and spectra."""
 
+from jaxnmr.spectrum._assemble import Decay
 from jaxnmr.spectrum._axis import Axis
 from jaxnmr.spectrum._experiments import MAGIC_ANGLE, MAS, Static
+from jaxnmr.spectrum._fid import FID
 from jaxnmr.spectrum._grids import Fibonacci, Octahedral
+from jaxnmr.spectrum._regimes import reduce, regimes
 from jaxnmr.spectrum._resolution import Resolution
-from jaxnmr.spectrum._simulate import Convergence, Decay, convergence, decay, resolve, simulate
+from jaxnmr.spectrum._simulate import Convergence, convergence, decay, resolve, simulate
 from jaxnmr.spectrum._spectrum import Spectrum
 
 __all__ = [
+    "FID",
     "MAGIC_ANGLE",
     "MAS",
     "Axis",
@@ -20,6 +24,8 @@ __all__ = [
     "Static",
     "convergence",
     "decay",
+    "reduce",
+    "regimes",
     "resolve",
     "simulate",
 ]

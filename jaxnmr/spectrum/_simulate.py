@@ -4,51 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Complex, Float
+from jaxtyping import ArrayLike
 
-from jaxnmr.errors import AxisWarning, PerturbationWarning, ResolutionWarning, is_concrete, kept, warn
-from jaxnmr.exchange import ExchangeModel, exchange_populations, liouvillian
-from jaxnmr.harmonics import harmonics
+from jaxnmr.errors import AxisWarning, PerturbationWarning, PrecisionWarning, ResolutionWarning, is_concrete, kept, warn
+from jaxnmr.exchange import ExchangeModel, exchange_populations
+from jaxnmr.spectrum._assemble import Decay, Experiment, Problem, decay_of, spectrum_of, survey_of
 from jaxnmr.spectrum._axis import Axis
 from jaxnmr.spectrum._experiments import MAS, Static
-from jaxnmr.spectrum._grids import Fibonacci
-from jaxnmr.spectrum._powder import powder_cells
-from jaxnmr.spectrum._resolution import BAND, Resolution, Survey, choose
-from jaxnmr.spectrum._rotor import polar_means
-from jaxnmr.spectrum._solver_mas import mas_exchange_signal
-from jaxnmr.spectrum._solver_rigid import rigid_signal
-from jaxnmr.spectrum._solver_static import static_exchange_signal
+from jaxnmr.spectrum._resolution import Resolution, Survey, choose
 from jaxnmr.spectrum._spectrum import Spectrum
-from jaxnmr.spectrum._transform import apodise, evaluate, unfolded
-from jaxnmr.spins import RANKS, Sites, frequency_irreps, quadrupolar_ratio, transitions
+from jaxnmr.spins import Sites, transitions
 
-__all__ = ["Convergence", "Decay", "convergence", "decay", "resolve", "simulate"]
-
-Experiment = Static | MAS
-
-
-class Decay(NamedTuple):
-    r"""A free-induction decay, averaged over the powder and the rotor's start phase, without apodisation.
-
-    Attributes:
-        signal: $s(j\,dt)$, one at t = 0, complex, (times,).
-        dt: s.
-        carrier: Hz from the reference; the signal precesses as $e^{2\pi i(\nu - \mathrm{carrier})t}$.
-        slopes: initial slope of each transition's signal, $s^{-1}$, (transition,).
-        shares: of each transition in the whole, (transition,).
-    """
-
-    signal: Complex[Array, " times"]
-    dt: Float[Array, ""]
-    carrier: Float[Array, ""]
-    slopes: Complex[Array, " transition"]
-    shares: Float[Array, " transition"]
+__all__ = ["Convergence", "convergence", "decay", "resolve", "simulate"]
 
 
 class Convergence(NamedTuple):
@@ -103,18 +75,8 @@ def simulate(
         PerturbationWarning: nu_Q / nu_0 > 0.1. AxisWarning: the axis misses the line. ResolutionWarning: the resolution
             or the axis is too coarse for the linewidth.
     """
-    width, spread = _widths(sites, linewidth, gaussian)
-    _check(sites, experiment, axis, exchange)
-    final = resolve(
-        sites,
-        experiment,
-        axis,
-        exchange=exchange,
-        linewidth=linewidth,
-        gaussian=gaussian,
-        resolution=resolution,
-    )
-    return _spectrum(sites, experiment, axis, exchange, width, spread, final)
+    problem = _stated(sites, experiment, axis, exchange, linewidth, gaussian)
+    return spectrum_of(problem, _resolve(problem, resolution))
 
 
 def decay(
@@ -134,10 +96,9 @@ def decay(
     Raises:
         ValueError: as `simulate`.
     """
-    widths, gaussian = _widths(sites, linewidth, 0.0, allow_zero=resolution is not None and bool(resolution.samples))
-    _check(sites, experiment, axis, exchange)
-    final = resolve(sites, experiment, axis, exchange=exchange, linewidth=widths, gaussian=gaussian, resolution=resolution)
-    return _decay(sites, experiment, axis, exchange, widths if widths.ndim else None, final)
+    allow_zero = resolution is not None and bool(resolution.samples)
+    problem = _stated(sites, experiment, axis, exchange, linewidth, 0.0, allow_zero)
+    return decay_of(problem, _resolve(problem, resolution))
 
 
 def resolve(
@@ -154,7 +115,67 @@ def resolve(
 
     Arguments as `simulate`.
     """
-    width, spread = _widths(sites, linewidth, gaussian, allow_zero=True)
+    return _resolve(_stated(sites, experiment, axis, exchange, linewidth, gaussian, allow_zero=True), resolution)
+
+
+def convergence(
+    sites: Sites,
+    experiment: Experiment,
+    axis: Axis,
+    *,
+    exchange: ExchangeModel | None = None,
+    linewidth: ArrayLike | Sequence[float],
+    gaussian: ArrayLike = 0.0,
+    resolution: Resolution | None = None,
+) -> Convergence:
+    """Measure the error of a resolution: refine one size at a time and compare spectra.
+
+    Orientations are quadrupled, phases doubled, samples doubled. Arguments as `simulate`, with concrete values.
+
+    Returns:
+        Relative L2 changes over the axis; phases is 0 where there are none.
+    """
+    problem = _stated(sites, experiment, axis, exchange, linewidth, gaussian)
+    base = _resolve(problem, resolution)
+    assert base.orientations is not None and base.samples is not None
+
+    def run(resolution: Resolution) -> np.ndarray:
+        return np.asarray(spectrum_of(problem, resolution).intensity, dtype=np.float64)
+
+    start = run(base)
+
+    def change(**sizes: int) -> float:
+        finer = run(dataclasses.replace(base, **sizes))
+        return float(np.linalg.norm(finer - start) / np.linalg.norm(finer))
+
+    phases = 0.0
+    if base.phases is not None:
+        phases = change(phases=2 * base.phases, samples=2 * base.samples)
+    return Convergence(
+        orientations=change(orientations=4 * base.orientations),
+        phases=phases,
+        samples=change(samples=2 * base.samples),
+        resolution=base,
+    )
+
+
+def _stated(
+    sites: Sites,
+    experiment: Experiment,
+    axis: Axis,
+    exchange: ExchangeModel | None,
+    linewidth: ArrayLike | Sequence[float],
+    gaussian: ArrayLike,
+    allow_zero: bool = False,
+) -> Problem:
+    """The arguments, checked, as one problem."""
+    _check(sites, experiment, axis, exchange)
+    return Problem(sites, experiment, axis, exchange, *_widths(sites, linewidth, gaussian, allow_zero))
+
+
+def _resolve(problem: Problem, resolution: Resolution | None) -> Resolution:
+    """See `resolve`."""
+    sites, experiment, axis, exchange, width, spread = problem
     axis_hz = _known(lambda: axis.in_hz(jnp.abs(sites.nucleus.larmor_frequency(experiment.field))), axis, experiment.field)
     rate = None
     if isinstance(experiment, MAS) and not experiment.infinite:
@@ -182,7 +203,7 @@ def resolve(
     if is_concrete(sites, experiment):
         with jax.ensure_compile_time_eval():
             low, high, pattern, ratio = (
-                float(x) for x in _survey(sites, experiment, exchange if is_concrete(exchange) else None)
+                float(x) for x in survey_of(sites, experiment, exchange if is_concrete(exchange) else None)
             )
         if ratio > 0.1:
             warn(
@@ -208,227 +229,10 @@ def resolve(
             f"{int(extent / (lorentzian + gauss)) + 2} points, or a wider line.",
             ResolutionWarning,
         )
+    _check_precision(sites, exchange, lorentzian + gauss)
     if resolution is not None and known_width:
         _compare(final, chosen, lorentzian + gauss)
     return final
-
-
-def convergence(
-    sites: Sites,
-    experiment: Experiment,
-    axis: Axis,
-    *,
-    exchange: ExchangeModel | None = None,
-    linewidth: ArrayLike | Sequence[float],
-    gaussian: ArrayLike = 0.0,
-    resolution: Resolution | None = None,
-) -> Convergence:
-    """Measure the error of a resolution: refine one size at a time and compare spectra.
-
-    Orientations are quadrupled, phases doubled, samples doubled. Arguments as `simulate`, with concrete values.
-
-    Returns:
-        Relative L2 changes over the axis; phases is 0 where there are none.
-    """
-    base = resolve(
-        sites,
-        experiment,
-        axis,
-        exchange=exchange,
-        linewidth=linewidth,
-        gaussian=gaussian,
-        resolution=resolution,
-    )
-    assert base.orientations is not None and base.samples is not None
-
-    def run(resolution: Resolution) -> np.ndarray:
-        spectrum = simulate(
-            sites,
-            experiment,
-            axis,
-            exchange=exchange,
-            linewidth=linewidth,
-            gaussian=gaussian,
-            resolution=resolution,
-        )
-        return np.asarray(spectrum.intensity, dtype=np.float64)
-
-    start = run(base)
-
-    def change(**sizes: int) -> float:
-        finer = run(dataclasses.replace(base, **sizes))
-        return float(np.linalg.norm(finer - start) / np.linalg.norm(finer))
-
-    phases = 0.0
-    if base.phases is not None:
-        phases = change(phases=2 * base.phases, samples=2 * base.samples)
-    return Convergence(
-        orientations=change(orientations=4 * base.orientations),
-        phases=phases,
-        samples=change(samples=2 * base.samples),
-        resolution=base,
-    )
-
-
-@partial(jax.jit, static_argnames="resolution")
-def _spectrum(
-    sites: Sites,
-    experiment: Experiment,
-    axis: Axis,
-    exchange: ExchangeModel | None,
-    linewidth: Any,
-    gaussian: Any,
-    resolution: Resolution,
-) -> Spectrum:
-    linewidth, gaussian = jnp.asarray(linewidth), jnp.asarray(gaussian)
-    record = _decay(sites, experiment, axis, exchange, linewidth if linewidth.ndim else None, resolution)
-    dt, common = record.dt, jnp.zeros_like(gaussian) if linewidth.ndim else linewidth
-    signal = apodise(record.signal, dt, common, gaussian)
-    larmor = jnp.abs(sites.nucleus.larmor_frequency(experiment.field))
-    ends = axis.in_hz(larmor)
-    step = (ends[1] - ends[0]) / (axis.points - 1)
-    start = ends[0] - record.carrier
-    intensity = evaluate(signal, dt, start, step, axis.points)
-    slopes = record.slopes - (jnp.pi * common).astype(record.slopes.dtype)
-    wings = jax.vmap(lambda slope: unfolded(slope, dt, start, step, axis.points))(slopes)
-    intensity = intensity + record.shares @ wings
-    values = axis.values()
-    ppm, hz = (values, values * (1e-6 * larmor)) if axis.unit == "ppm" else (values / (1e-6 * larmor), values)
-    return Spectrum(ppm, hz, intensity)
-
-
-@partial(jax.jit, static_argnames="resolution")
-def _decay(
-    sites: Sites,
-    experiment: Experiment,
-    axis: Axis,
-    exchange: ExchangeModel | None,
-    linewidth: Any,
-    resolution: Resolution,
-) -> Decay:
-    """Sum of the observed transitions' decays, on one time axis about one carrier."""
-    linewidth = None if linewidth is None else jnp.asarray(linewidth)
-    assert resolution.orientations is not None and resolution.samples is not None
-    spinning = isinstance(experiment, MAS) and not experiment.infinite
-    angle = experiment.angle if isinstance(experiment, MAS) else None
-    observed = transitions(sites.nucleus, experiment.transition)
-    carrier, bandwidth = _band(sites, experiment, axis, exchange)
-    periods, phases = resolution.samples, 1
-    if spinning:
-        assert isinstance(experiment, MAS) and resolution.phases is not None
-        phases = resolution.phases
-        periods = max(2, -(-resolution.samples // phases))
-        bandwidth = experiment.rate * phases
-    points = resolution.grid.points(resolution.orientations)
-    frozen = exchange is None or len(sites) == 1
-    weights = sites.populations if exchange is None else exchange_populations(sites, exchange)
-    dtype = sites.shift.dtype
-    cells = powder_cells(points, resolution.smooth, dtype)
-
-    def one(m: float) -> tuple[Array, Array]:
-        if frozen and resolution.smooth:
-            irreps = frequency_irreps(sites, m, experiment.field, second_order=True)
-            irreps = irreps.at[0].add(-carrier)
-            ranks = RANKS
-            if sites.quadrupole is None:
-                irreps, ranks = irreps[:6], RANKS[:2]
-            signal = rigid_signal(
-                irreps,
-                weights,
-                linewidth,
-                points,
-                ranks,
-                bandwidth,
-                periods,
-                phases,
-                angle,
-                resolution.smooth,
-            )
-            damped = jnp.zeros((), dtype) if linewidth is None else -jnp.pi * (weights @ linewidth)
-            return signal, jax.lax.complex(damped, 2 * jnp.pi * (irreps[0] @ weights))
-        # Without smoothing sites at rest take the solvers of moving ones too, which place no frequency on a grid.
-        model = ExchangeModel.from_rates({}, n_sites=len(sites)) if exchange is None else exchange
-        generator = liouvillian(sites, model, m, experiment.field, linewidth).shifted(carrier)
-        if spinning:
-            assert isinstance(experiment, MAS)
-            signal = mas_exchange_signal(
-                generator,
-                cells,
-                experiment.rate,
-                experiment.angle,
-                phases,
-                periods,
-                resolution.substeps or 1,
-                resolution.commutator,
-            )
-            return signal, generator.initial_slope()
-        if angle is not None:
-            generator = dataclasses.replace(
-                generator,
-                precession=generator.precession
-                * polar_means(angle, generator.ranks)[:, None, None].astype(generator.precession.dtype),
-            )
-        return static_exchange_signal(generator, cells, bandwidth, periods), generator.initial_slope()
-
-    signals, slopes = zip(*(one(m) for m, _ in observed), strict=True)
-    shares = jnp.asarray([share for _, share in observed], dtype)
-    signal = jnp.stack(signals).T @ shares.astype(signals[0].dtype)
-    return Decay(signal, 1 / bandwidth, carrier, jnp.stack(slopes), shares)
-
-
-def _band(sites: Sites, experiment: Experiment, axis: Axis, exchange: ExchangeModel | None) -> tuple[Array, Array]:
-    """Centre of the axis, and a bandwidth about which neither line nor axis folds."""
-    larmor = jnp.abs(sites.nucleus.larmor_frequency(experiment.field))
-    ends = axis.in_hz(larmor)
-    low, high, *_ = _extent(sites, experiment, exchange)
-    top, bottom = jnp.maximum(jnp.max(ends), high), jnp.minimum(jnp.min(ends), low)
-    band = jax.lax.stop_gradient(BAND * (top - bottom))
-    return jax.lax.stop_gradient(ends.mean()), band
-
-
-@jax.jit
-def _survey(sites: Sites, experiment: Experiment, exchange: ExchangeModel | None) -> tuple[Array, Array, Array, Array]:
-    return (*_extent(sites, experiment, exchange), quadrupolar_ratio(sites, experiment.field))
-
-
-def _extent(sites: Sites, experiment: Experiment, exchange: ExchangeModel | None) -> tuple[Array, Array, Array]:
-    """Lowest and highest frequency of any site in any direction, and the widest pattern that the rotor leaves.
-
-    Fast motion moves the second order out of the range of the sites, so each group's mean tensors count as a site.
-    """
-    if exchange is not None:
-        sites = _with_means(sites, exchange)
-    directions = Fibonacci().points(300).directions
-    basis = jnp.asarray(np.stack([np.broadcast_to(y, 300) for y in harmonics(directions.T, RANKS)]), sites.shift.dtype)
-    lows, highs, patterns = [], [], []
-    infinite = isinstance(experiment, MAS) and experiment.infinite
-    for m, _ in transitions(sites.nucleus, experiment.transition):
-        irreps = frequency_irreps(sites, m, experiment.field, second_order=True)
-        averaged = irreps
-        if isinstance(experiment, MAS):
-            averaged = irreps * polar_means(experiment.angle, RANKS)[:, None]
-        rest = averaged.T @ basis
-        patterns.append((rest.max(axis=1) - rest.min(axis=1)).max())
-        whole = rest if infinite else irreps.T @ basis
-        lows.append(whole.min())
-        highs.append(whole.max())
-    low, high = jnp.stack(lows).min(), jnp.stack(highs).max()
-    margin = 0.02 * (high - low)
-    return low - margin, high + margin, jnp.stack(patterns).max()
-
-
-def _with_means(sites: Sites, exchange: ExchangeModel) -> Sites:
-    shift, quadrupole = [sites.shift], [sites.quadrupole]
-    for group in exchange.groups:
-        if len(group) > 1:
-            members = np.asarray(group)
-            share = exchange.populations[members].astype(sites.shift.dtype)
-            share = (share / share.sum())[:, None, None]
-            shift.append((share * sites.shift[members]).sum(0, keepdims=True))
-            if sites.quadrupole is not None:
-                quadrupole.append((share * sites.quadrupole[members]).sum(0, keepdims=True))
-    coupling = None if sites.quadrupole is None else jnp.concatenate([q for q in quadrupole if q is not None])
-    return Sites(sites.isotope, jnp.concatenate(shift), coupling)
 
 
 def _widths(
@@ -471,6 +275,32 @@ def _known(make, *needs) -> np.ndarray | None:
         return None
     with jax.ensure_compile_time_eval():
         return np.asarray(make(), dtype=np.float64)
+
+
+def _check_precision(sites: Sites, exchange: ExchangeModel | None, width: float) -> None:
+    """Warn where rates of one group lie so far apart that the fast ones' rounding broadens the slow.
+
+    Only the stationary state of a group is kept exact; each of its other modes errs by about eps k_max.
+    """
+    # What `reduce` made keeps fast motions out of the line's modes.
+    if type(exchange) is not ExchangeModel or len(exchange) < 3 or not is_concrete(exchange) or width == 0:
+        return
+    eps = float(jnp.finfo(sites.shift.dtype).eps)
+    rates, p = (np.asarray(x, dtype=np.float64) for x in (exchange.rates, exchange.populations))
+    for group in exchange.groups:
+        members = np.asarray(group)
+        if len(members) < 3 or not (p[members] > 0).all():
+            continue
+        root = np.sqrt(p[members])
+        decays = np.linalg.eigvalsh(rates[np.ix_(members, members)] * root[None, :] / root[:, None])
+        slow, fast = -np.sort(decays)[[-2, 0]]
+        if slow < 1e-3 * fast and eps * fast > 0.05 * np.pi * width:
+            warn(
+                f"exchange: the motions of sites {list(group)} have rates from {slow:.2g} to {fast:.2g} /s; in "
+                f"{jnp.dtype(sites.shift.dtype).name} the fast one's rounding broadens the slow one's line of "
+                f"{width:.3g} Hz. Turn on jax_enable_x64 first, or merge the fast sites by jaxnmr.reduce.",
+                PrecisionWarning,
+            )
 
 
 def _compare(final: Resolution, chosen: Resolution, width: float) -> None:

@@ -1,11 +1,14 @@
 # ruff: noqa: E501 (a table is read by its rows)
 """What the user reads when something is wrong: the argument, what came, what would do."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 import jaxnmr as jn
-from jaxnmr.errors import AxisWarning, PerturbationWarning, ResolutionWarning
+from jaxnmr.errors import AxisWarning, PerturbationWarning, PrecisionWarning, ResolutionWarning
+from jaxnmr.spectrum._simulate import _check_precision
 
 SHIFT = np.zeros((2, 3, 3))
 Q = np.asarray(jn.quadrupole_tensor(2e6, 0.1))
@@ -132,6 +135,19 @@ def test_coarse_axis():
     """Points further apart than the line is wide."""
     with pytest.warns(ResolutionWarning, match=r"(?s)axis.*points.*Hz apart.*at least"):
         _simulate(axis=jn.Axis(hz=(-2e4, 2e4), points=50), linewidth=50.0)
+
+
+def test_rates_beyond_single_precision():
+    """A hop of 1e11 /s beside one of 1e3 /s: float32 cannot hold both; float64 can, and one hop alone is exact."""
+    tensors = np.asarray(jn.shift_tensor(np.array([0.0, 10.0, 20.0]), 30.0))
+    both = jn.ExchangeModel.from_rates({(0, 1): 1e11, (1, 2): 1e3})
+    alone = jn.ExchangeModel.from_rates({(0, 1): 1e11}, n_sites=3)
+    with pytest.warns(PrecisionWarning, match=r"(?s)exchange.*2e\+11.*float32.*100 Hz.*x64"):
+        _check_precision(jn.Sites("13C", tensors.astype(np.float32)), both, 100.0)
+    for dtype, model in ((np.float64, both), (np.float32, alone)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            _check_precision(jn.Sites("13C", tensors.astype(dtype)), model, 100.0)
 
 
 def test_good_input_is_silent(recwarn):

@@ -125,7 +125,7 @@ def test_bad_files(tmp_path):
     path.write_text("\n".join(rows[:20]) + "\n" + rows[20].rpartition(",")[0])
     with pytest.raises(ValueError, match=r"(?s)line.csv.*line 21.*cut short"):
         jn.Spectrum.load(path)
-    path.write_text("\n".join(rows[:2]))
+    path.write_text("\n".join(rows[: rows.index("ppm,hz,intensity") + 1]))
     with pytest.raises(ValueError, match=r"0 points.*cut short"):
         jn.Spectrum.load(path)
     path.write_text("energy,force\n1,2\n")
