@@ -5,6 +5,8 @@ from pathlib import Path
 
 # Figures are drawn in memory: the tests need no screen.
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Matrices here are small: where cores are shared, LAPACK's threads wait for each other ten times as long as they work.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 

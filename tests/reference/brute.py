@@ -15,6 +15,7 @@ are neglected next to nu0: this is the theory under test. `liouville` makes no s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -252,14 +253,9 @@ def static_fid(system: System, m: float, directions: ArrayLike, weights: ArrayLi
 def static_spectrum(system: System, m: float, directions: ArrayLike, weights: ArrayLike, frequencies: ArrayLike) -> Real:
     """Static powder line 2 Re 1^T [2 pi i nu - L]^-1 p at offsets nu (F,), per Hz; needs a linewidth."""
     ell = generators(system, m, directions)
-    p = np.broadcast_to(system.populations.astype(complex)[:, None], (len(ell), len(system.populations), 1))
-    unit = np.eye(len(system.populations))
-    return np.array(
-        [
-            2 * np.dot(weights, np.linalg.solve(TWO_PI_I * nu * unit - ell, p).sum(axis=(-2, -1))).real
-            for nu in np.asarray(frequencies, dtype=float)
-        ]
-    )
+    p = system.populations.astype(complex)[:, None]
+    turn = TWO_PI_I * np.asarray(frequencies, dtype=float)[:, None, None] * np.eye(len(p))
+    return sum(2 * w * np.linalg.solve(turn - one, p).sum(axis=(-2, -1)).real for one, w in zip(ell, weights, strict=True))
 
 
 def rotor_generators(system: System, m: float, frames: ArrayLike, angle: float, steps: int, nodes: int = 16) -> Complex:
@@ -343,3 +339,22 @@ def spectrum(fid: ArrayLike, dt: float, gaussian: float, frequencies: ArrayLike)
     signal *= np.exp(-((np.pi * gaussian * t) ** 2) / (4 * np.log(2)))
     signal[0] *= 0.5
     return np.array([2 * dt * np.dot(signal, np.exp(-TWO_PI_I * nu * t)).real for nu in np.asarray(frequencies)])
+
+
+def convolved(line: Callable[[Real], Real], gaussian: float, frequencies: ArrayLike, step: float) -> Real:
+    r"""A line given as a function of the offset, under a Gaussian, per Hz, by the trapezoidal rule.
+
+    The rule errs by $e^{-2\pi d/h}$, d the least half width (Hz) of the line's poles, and by $e^{-2\pi^2\sigma^2/h^2}$.
+
+    Args:
+        line: density at offsets (any number,), such as `static_spectrum` of one system.
+        gaussian: full width at half maximum, Hz.
+        frequencies: offsets (F,), Hz.
+        step: h, Hz.
+    """
+    sigma = gaussian / np.sqrt(8 * np.log(2))
+    reach = int(np.ceil(8 * sigma / step))
+    offset = step * np.arange(-reach, reach + 1)
+    kernel = step * np.exp(-((offset / sigma) ** 2) / 2) / (sigma * np.sqrt(2 * np.pi))
+    nu = np.asarray(frequencies, dtype=float)
+    return line((nu[:, None] - offset).reshape(-1)).reshape(len(nu), -1) @ kernel

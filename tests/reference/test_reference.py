@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.special
 
-from . import brute, liouville
+from . import brute, floquet, liouville
 
 MAGIC = np.arccos(1 / np.sqrt(3))
 
@@ -55,7 +56,7 @@ def centre(system: brute.System, m: float, directions: np.ndarray, weights: np.n
 
 def test_reference_is_independent():
     """Only numpy, scipy and the standard library are imported."""
-    allowed = {"numpy", "scipy", "dataclasses", "__future__", "ast", "pathlib", "pytest"}
+    allowed = {"numpy", "scipy", "dataclasses", "__future__", "ast", "collections", "pathlib", "pytest"}
     for file in Path(__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
@@ -329,3 +330,40 @@ def test_rejects_transposed_rates():
         brute.make_system(0.5, 1e8, np.zeros((2, 3, 3)), None, jumps(1e3, p).T, p)
     with pytest.raises(ValueError, match="stationary"):
         brute.make_system(0.5, 1e8, np.zeros((2, 3, 3)), None, jumps(1e3, p), p[::-1])
+
+
+@pytest.mark.parametrize(("spin", "nu0"), [(0.5, 1e8), (2.5, -5e7)])
+def test_floquet_space_is_the_limit_of_short_steps(spin, nu0):
+    """Steps and samples halved, their line tends to the one in Floquet space as the square: Richardson's limit."""
+    p = np.array([0.6, 0.4])
+    q = None if spin == 0.5 else np.array([coupling(2e6, 0.3), coupling(2e6, 0.3, np.pi / 3)])
+    d = np.array([shift(0, 60), shift(10, 60, 0.2, 1.0)])
+    system = brute.make_system(spin, nu0, d, q, jumps(3e4, p), p, 500.0)
+    frames, weights = brute.frames_from_axes([[0.3, -0.5, 0.8], [0.9, 0.1, 0.3]]), [0.7, 0.3]
+    nu = np.linspace(-9e3, 9e3, 37)
+    exact = floquet.mas_spectrum(system, 0.5, frames, weights, MAGIC, 1e4, nu)
+    runs = []
+    for phases in (64, 128):
+        fid = brute.mas_fid(system, 0.5, frames, weights, MAGIC, 1e4, phases, 100 * phases)
+        runs.append(brute.spectrum(fid, 1e-4 / phases, 0.0, nu))
+    assert relative_l2(runs[1], exact) < 1e-3
+    assert relative_l2((4 * runs[1] - runs[0]) / 3, exact) < 1e-6
+    # Components kept: enough twice over.
+    assert relative_l2(floquet.mas_spectrum(system, 0.5, frames, weights, MAGIC, 1e4, nu, orders=16), exact) < 1e-9
+
+
+def test_floquet_space_without_a_rotor():
+    """On the axis of the field the rotor does nothing: the static line."""
+    p = np.array([0.6, 0.4])
+    system = brute.make_system(0.5, 1e8, np.array([shift(5, 20), shift(-5, 20, 0.3, 0.9)]), None, jumps(3e3, p), p, 300)
+    n, weights = brute.sphere(3, 4)
+    nu = np.linspace(-4e3, 4e3, 41)
+    spinning = floquet.mas_spectrum(system, 0.5, brute.frames_from_axes(n), weights, 0.0, 5e3, nu)
+    assert relative_l2(spinning, brute.static_spectrum(system, 0.5, n, weights, nu)) < 1e-10
+
+
+def test_convolution():
+    """A Lorentzian under a Gaussian is SciPy's Voigt profile."""
+    nu, sigma = np.linspace(-2e3, 2e3, 21), 300 / np.sqrt(8 * np.log(2))
+    got = brute.convolved(lambda x: 200 / np.pi / (x**2 + 200**2), 300.0, nu, 40.0)
+    np.testing.assert_allclose(got, scipy.special.voigt_profile(nu, sigma, 200), rtol=1e-10)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import jaxnmr as jn
-from tests.reference import brute
 from tests.systems import MAGIC, all_pairs, csa_pair, given, random_sites, relative_l2, turn
 
 pytestmark = pytest.mark.filterwarnings("ignore::jaxnmr.errors.ResolutionWarning")
@@ -42,6 +41,22 @@ def test_mcconnell(experiment, k):
     expected = _mcconnell(np.asarray(got.hz), SPLITTING, k, 100.0)
     # Wings folded at 115 kHz cost 1e-3 at coalescence; a rate wrong by one per cent costs 5e-3.
     assert relative_l2(got.intensity, expected) < 2e-3
+
+
+@pytest.mark.parametrize("experiment", [jn.Static(FIELD), jn.MAS(FIELD, 3e4)])
+def test_width_of_each_site(experiment):
+    """Sites at rest, each of its own width: Lorentzians (with exchange: the brute force)."""
+    axis = jn.Axis(hz=(-20e3, 20e3), points=801)
+    widths = np.array([200.0, 600.0])
+    resolution = jn.Resolution(16, None if isinstance(experiment, jn.Static) else 4, 2048)
+    line = jn.simulate(_two_lines(), experiment, axis, linewidth=widths, resolution=resolution)
+    hz = np.asarray(line.hz)
+    expected = sum(
+        0.5 * width / (2 * np.pi) / ((hz - place) ** 2 + width**2 / 4)
+        for place, width in zip((-SPLITTING / 2, SPLITTING / 2), widths, strict=True)
+    )
+    # Measured 1e-4 static and 4e-4 spinning; a width wrong by one per cent costs 5e-3.
+    assert relative_l2(line.intensity, expected) < 1e-3
 
 
 def test_coalescence():
@@ -216,34 +231,6 @@ def test_rotation_under_spinning():
         for shift in (sites.shift, r @ np.asarray(sites.shift) @ r.T)
     ]
     assert relative_l2(*lines) < 2e-3
-
-
-@pytest.mark.parametrize("spinning", [False, True])
-def test_area_and_first_moment(spinning):
-    """Linear interactions: neither depends on the rate, from 0 to 1e10."""
-    larmor = float(jn.isotope("13C").larmor_frequency(FIELD))
-    shift = jn.shift_tensor(np.array([98.0, 102.0]), 1.5, np.array([0.2, 0.9]), (0.0, np.array([0.0, 1.2]), 0.0))
-    mean = (0.7 * 98 + 0.3 * 102) * 1e-6 * larmor
-    # Wings outside the window hold (splitting / window)^2 = 1e-6 of the area at worst; the Gaussian has none.
-    axis = jn.Axis(hz=(mean - 2e5, mean + 2e5), points=2001)
-    experiment = jn.MAS(FIELD, 2e4) if spinning else jn.Static(FIELD)
-    # Ranks 2 and 4 average out exactly on this grid.
-    grid = given(*brute.sphere(4, 9))
-    resolution = jn.Resolution(36, 24 if spinning else None, 1536, grid=grid)
-    for k in (0.0, 1e2, 1e4, 1e6, 1e8, 1e10):
-        line = jn.simulate(
-            jn.Sites("13C", shift),
-            experiment,
-            axis,
-            exchange=_hops(k, np.array((0.7, 0.3))),
-            linewidth=0.0,
-            gaussian=1000.0,
-            resolution=resolution,
-        )
-        hz, density = np.asarray(line.hz), np.asarray(line.intensity)
-        step = hz[1] - hz[0]
-        np.testing.assert_allclose(density.sum() * step, 1.0, atol=1e-5, err_msg=f"area at k = {k:g}")
-        np.testing.assert_allclose(density @ hz * step, mean, rtol=1e-5, err_msg=f"moment at k = {k:g}")
 
 
 def test_unconnected_groups():
