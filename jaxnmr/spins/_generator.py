@@ -136,7 +136,7 @@ def _couplings(sites: Sites, m: float, larmor: Float[Array, ""]):
     n = (n[0], _sign(sites) * n[1], n[2])  # conjugation also mirrors the transverse plane
     q = _sign(sites) * sites.quadrupole / (2 * spin * (2 * spin - 1))
     q_x, q_y = (jnp.einsum("da,sab,db->ds", axis, q, n[2]) for axis in (n[0], n[1]))
-    s_x, s_y = (jnp.einsum("da,sab,db->ds", axis, sites.shift, n[2]) for axis in (n[0], n[1]))
+    s_x, s_y = (jnp.einsum("da,sab,db->ds", n[2], sites.shift, axis) for axis in (n[0], n[1]))  # B . delta . I
     q_xx, q_yy, q_xy = (jnp.einsum("da,sab,db->ds", a, q, b) for a, b in ((n[0], n[0]), (n[1], n[1]), (n[0], n[1])))
     # Coefficients of I+ Iz + Iz I+, of I+ and of I+^2 in H.
     single = jax.lax.complex(q_x, -q_y) / 2

@@ -26,9 +26,10 @@ class Sites(eqx.Module):
 
     Args:
         isotope: name, such as "17O".
-        shift: chemical-shift tensors (not shieldings), ppm, (site, 3, 3), crystal frame, second index that of the
-            field. Never symmetrised: the antisymmetric part acts through the quadrupole-shift cross term. One tensor
-            (3, 3) is one site.
+        shift: chemical-shift tensors (not shieldings), ppm, (site, 3, 3), crystal frame. The first
+            index is that of the field, $B_a\delta_{ab}I_b$, as programs print shieldings and ASE keeps them. Never
+            symmetrised: the antisymmetric part acts through the quadrupole-shift cross term. One tensor (3, 3) is one
+            site.
         quadrupole: coupling tensors $eQV/h$, Hz, (site, 3, 3), traceless and symmetric, largest element $C_Q$.
         weights: share of each site in the spectrum, summing to one; equal by default. With exchange the populations of
             the `ExchangeModel` rule.

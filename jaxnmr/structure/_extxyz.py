@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from jaxnmr.structure._elements import element
-from jaxnmr.structure._structure import Structure, from_print
+from jaxnmr.structure._structure import Structure
 from jaxnmr.structure._text import Text
 
 __all__ = ["is_extxyz", "read_extxyz"]
@@ -119,7 +119,7 @@ def _tensors(text: Text, line: int, known: tuple[str, ...], columns, numbers) ->
     start, stop = columns[found[0]]
     if stop - start != 9:
         raise text.error(line, f"{found[0]} has {stop - start} columns; a tensor has nine (write it as {found[0]}:R:9).")
-    return from_print(numbers(found[0])).copy()
+    return numbers(found[0]).reshape(-1, 3, 3).copy()
 
 
 def _cell(text: Text, line: int, lattice: str | None) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from jaxnmr.structure._elements import element
-from jaxnmr.structure._structure import Structure, from_print
+from jaxnmr.structure._structure import Structure
 from jaxnmr.structure._text import Text
 from jaxnmr.units import BOHR_IN_ANGSTROM
 
@@ -157,7 +157,7 @@ def _tensors(text: Text, kind: str, records: list[Record], names: dict[tuple[str
         if not np.isnan(rows[atom]).all() and not np.array_equal(rows[atom], values):
             raise text.error(line, f"a second, different {kind} of {' '.join(words[:-9])}; remove one of them.")
         rows[atom] = values
-    return from_print(rows)
+    return rows.reshape(-1, 3, 3)
 
 
 def _atom_of(text: Text, line: int, word: str, names: dict[tuple[str, int], int]) -> int:

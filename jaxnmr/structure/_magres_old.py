@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from jaxnmr.structure._elements import element
-from jaxnmr.structure._structure import Structure, from_print
+from jaxnmr.structure._structure import Structure
 from jaxnmr.structure._text import Text
 from jaxnmr.units import BOHR_IN_ANGSTROM
 
@@ -52,7 +52,7 @@ def read_old_magres(text: Text) -> Structure:
         if found and (missing := next((name for name in atoms if name not in found), None)):
             raise text.cut(f"before the {'shielding' if kind == 'ms' else 'field gradient'} of {missing[0]} {missing[1]}")
     absent = np.full(9, np.nan)
-    ms, efg = (from_print(np.array([found.get(name, absent) for name in atoms])) for found in tensors.values())
+    ms, efg = (np.array([found.get(name, absent) for name in atoms]).reshape(-1, 3, 3) for found in tensors.values())
     return Structure(
         [str(element(label)) for label, _ in atoms],
         np.array(list(atoms.values())),

@@ -22,7 +22,7 @@ import re
 import numpy as np
 
 from jaxnmr.structure._elements import element
-from jaxnmr.structure._structure import Structure, from_print
+from jaxnmr.structure._structure import Structure
 from jaxnmr.structure._text import NUMBER, Text
 from jaxnmr.units import AVOGADRO, EFG_AU, PI
 
@@ -117,7 +117,7 @@ def _efg(text: Text, n: int) -> np.ndarray | None:
         return None
     table = _rows(text, start, 4, n, 7)
     order = [0, 3, 4, 3, 1, 5, 4, 5, 2]  # columns are xx, yy, zz, xy, xz, yz
-    return from_print(table[:, 1:][:, order] * _VOLTS_PER_SQUARE_ANGSTROM)
+    return (table[:, 1:][:, order] * _VOLTS_PER_SQUARE_ANGSTROM).reshape(-1, 3, 3)
 
 
 def _shielding(text: Text, kinds: list[str], members: list[int], volume: float) -> np.ndarray | None:
@@ -143,7 +143,7 @@ def _shielding(text: Text, kinds: list[str], members: list[int], volume: float) 
     chi = text.floats(susceptibility, NUMBER.findall(words)[:1])[0]  # 1e-6 cm^3 per mole of cells
     core_uniform = 8 * PI / 3 * chi / (volume * 1e-24 * AVOGADRO)
     shift[:, [0, 4, 8]] += core[:, None] + core_uniform
-    return -from_print(shift)
+    return -shift.reshape(-1, 3, 3)
 
 
 def _core(text: Text, kinds: list[str]) -> list[float]:

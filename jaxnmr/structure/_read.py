@@ -29,9 +29,11 @@ def read(path: str | os.PathLike[str], *, frame: int | None = None) -> Structure
     - VASP's OUTCAR with LCHIMAG and LEFG: minus the sum of symmetrised, G = 0 and core contributions, so that values
       compare with other codes'; field gradients from V/Å².
 
-    Programs print a row of shielding for each direction of the applied field, and this applies to all these formats; the
-    matrices here are the transposes, with the second index that of the field (`Structure`). Only the antisymmetric part
-    tells the difference.
+    Matrices are as printed: a row of shielding for each direction of the applied field, with the components of the
+    induced field along it, in CASTEP, VASP and Quantum ESPRESSO, though their manuals define sigma_ij the other way
+    round. For ethanol the antisymmetric parts of CASTEP's file, so read, agree in sign with a GIAO calculation, and those
+    of AlPO-14 from CASTEP and from VASP with each other; QE-GIPAW writes a Fortran array sigma(induced, field) in storage
+    order. Nothing but the antisymmetric part tells the difference.
 
     Args:
         path: the file.

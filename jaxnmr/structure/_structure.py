@@ -31,8 +31,8 @@ class Structure(eqx.Module):
     keeping (a shielding of 8000 ppm in float32 is good to 1e-3 ppm only); traced arrays stay traced. They are leaves of
     a pytree, names are static.
 
-    The second index of a shielding is that of the applied field: $B^{ind}_i = -\sigma_{ij} B_j$, so that the Zeeman
-    energy is $-\gamma\hbar\, I_i (1 - \sigma)_{ij} B_j$. Files print the transpose (see `read`).
+    The first index of a shielding is that of the applied field: $B^{ind}_j = -B_i\sigma_{ij}$, so that the Zeeman
+    energy is $-\gamma\hbar\, B_i (1 - \sigma)_{ij} I_j$: the order in which files print it (see `read`) and ASE keeps it.
 
     Args:
         species: symbol of each element, "Si".
@@ -183,7 +183,7 @@ class Structure(eqx.Module):
             for row, value in zip(rows, atoms.arrays.get(name, ()), strict=False):
                 if value is not None:
                     row[:] = np.asarray(value, dtype=np.float64).reshape(9)
-            tensors[name] = from_print(rows)
+            tensors[name] = rows.reshape(-1, 3, 3)
         labels = atoms.arrays.get("labels")
         indices = atoms.arrays.get("indices")
         return cls(
@@ -224,28 +224,11 @@ class Structure(eqx.Module):
         units = {}
         for name, unit, tensors in (("ms", "ppm", self.shielding), ("efg", "au", self.efg)):
             if not np.isnan(np.asarray(tensors)).all():
-                atoms.new_array(name, to_print(np.asarray(tensors)).reshape(-1, 3, 3))
+                atoms.new_array(name, np.asarray(tensors))
                 units[name] = unit
         atoms.info |= {"magres_units": units} if units else {}
         atoms.info |= {name: text for name, text in (("source", self.source), ("code", self.code)) if text}
         return atoms
-
-
-def from_print(rows: np.ndarray) -> np.ndarray:
-    """Tensors (atom, 3, 3), the field's index second, from nine numbers as files print them, (atom, 9).
-
-    CASTEP, VASP and Quantum ESPRESSO print a row for each direction of the applied field, with the components of the
-    induced field along the row, though their manuals define sigma_ij the other way round: the printed matrix is the
-    transpose. For ethanol the antisymmetric parts of CASTEP's file, so read, agree in sign with a GIAO calculation, and
-    those of AlPO-14 from CASTEP and from VASP with each other; QE-GIPAW writes a Fortran array sigma(induced, field) in
-    storage order. Field gradients are symmetric and do not mind.
-    """
-    return np.swapaxes(rows.reshape(-1, 3, 3), 1, 2)
-
-
-def to_print(tensors: np.ndarray) -> np.ndarray:
-    """Nine numbers for each atom, (atom, 9), in the order that `from_print` reads."""
-    return np.swapaxes(tensors, 1, 2).reshape(-1, 9)
 
 
 def _numbers(name: str, value: Numeric, shape: tuple[int, ...]) -> Numbers:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxnmr.structure._structure import Structure, to_print
+from jaxnmr.structure._structure import Structure
 
 __all__ = ["write"]
 
@@ -90,7 +90,7 @@ def _magres(structure: Structure) -> Iterable[str]:
     yield "[/atoms]"
     yield "[magres]"
     for kind, unit, tensors in (("ms", "ppm", structure.shielding), ("efg", "au", structure.efg)):
-        printed = to_print(np.asarray(tensors))
+        printed = np.asarray(tensors).reshape(-1, 9)
         rows = [(name, row) for name, row in zip(names, printed, strict=True) if not np.isnan(row).any()]
         if rows:
             yield f"units {kind} {unit}"
@@ -110,7 +110,7 @@ def _extxyz(structure: Structure) -> Iterable[str]:
         properties.append("isotope:S:1")
         columns.append(nucleus or "-" for nucleus in structure.isotopes)
     for name, tensors in (("ms", structure.shielding), ("efg", structure.efg)):
-        rows = to_print(np.asarray(tensors))
+        rows = np.asarray(tensors).reshape(-1, 9)
         if not np.isnan(rows).all():
             properties.append(f"{name}:R:9")
             columns.append(map(_numbers, rows))

@@ -68,7 +68,7 @@ def make_system(
     Args:
         spin: I, half integer.
         nu0: signed Larmor frequency of the reference, Hz.
-        shift: (site, 3, 3), ppm; [i, j] has j as the field's index.
+        shift: (site, 3, 3), ppm; [i, j] has i as the field's index.
         quadrupole: (site, 3, 3), Hz, largest element C_Q; none for zero.
         rates: K (site, site), s^-1; none for no exchange.
         populations: (site,); equal if none.
@@ -150,7 +150,7 @@ def hamiltonians(system: System, directions: ArrayLike) -> tuple[Complex, Comple
     field = np.asarray(directions, dtype=float)
     lab = frames_from_axes(field)  # columns: lab axes in the crystal frame
     spins = spin_matrices(system.spin)
-    induced = 1e-6 * np.einsum("sij,cj->csi", system.shift, field)
+    induced = 1e-6 * np.einsum("sij,ci->csj", system.shift, field)
     h_shift = -system.nu0 * np.einsum("csi,cia,auv->csuv", induced, lab, spins, optimize=True)
     if system.spin < 1:
         return h_shift, np.zeros_like(h_shift)

@@ -34,7 +34,7 @@ def test_castep():
     assert s.code == "CASTEP 99.1" and s.source.endswith("castep.magres") and s.pbc == (True, True, True)
     np.testing.assert_array_equal(s.cell, CELL)
     np.testing.assert_array_equal(s.positions[1], [1.9, 0.2, -0.4])
-    np.testing.assert_array_equal(s.shielding[0], ALUMINIUM.T)
+    np.testing.assert_array_equal(s.shielding[0], ALUMINIUM)
     np.testing.assert_array_equal(s.shielding[1], [[200, 3, 5], [1, 210, 6], [2, 4, 220]])
     np.testing.assert_array_equal(s.shielding[2], [[200, -3, 5], [-1, 210, -6], [2, -4, 220]])
     np.testing.assert_array_equal(s.efg[0], GRADIENT)
@@ -47,7 +47,7 @@ def test_quantum_espresso():
     assert s.names == ("Si1_1", "O_2") and s.species == ("Si", "O") and s.code == "QE-GIPAW 99.1"
     np.testing.assert_allclose(s.cell, np.diag([10, 10, 20]) * BOHR_IN_ANGSTROM, rtol=1e-15)
     np.testing.assert_array_equal(s.positions[1], [1.673406, -0.623251, 1.158539])
-    np.testing.assert_array_equal(s.shielding[0, 1], [0.5, 431, -6.5])
+    np.testing.assert_array_equal(s.shielding[0, :, 1], [0.5, 431, -6.5])
     assert not s.has_efg.any()
 
 
@@ -56,7 +56,7 @@ def test_old_castep():
     s = read(DATA / "old.magres")
     assert s.names == ("Al_1", "H_100") and s.cell is None and not any(s.pbc)
     np.testing.assert_array_equal(s.positions, [[0.25, 0.1, 0.3], [2.7, 0.5, -0.9]])
-    np.testing.assert_array_equal(s.shielding[0], ALUMINIUM.T)
+    np.testing.assert_array_equal(s.shielding[0], ALUMINIUM)
     np.testing.assert_array_equal(s.efg[0], GRADIENT)
     np.testing.assert_array_equal(s.efg[1], np.diag([0.1, -0.06, -0.04]))
 
@@ -68,7 +68,7 @@ def test_extxyz():
     s = read(DATA / "tensors.extxyz", frame=0)
     assert s.names == ("Al_1", "H_1") and s.pbc == (True, True, False)
     np.testing.assert_array_equal(s.cell, CELL)
-    np.testing.assert_array_equal(s.shielding[0], ALUMINIUM.T)
+    np.testing.assert_array_equal(s.shielding[0], ALUMINIUM)
     np.testing.assert_array_equal(s.efg[0], GRADIENT)
     assert s.has_shielding.tolist() == [True, False] and s.has_efg.tolist() == [True, False]
     last = read(DATA / "tensors.extxyz", frame=-1)
@@ -86,7 +86,7 @@ def test_vasp():
     printed = np.array([[259.0, -10, 1], [-18, 246, 14], [-1, 7, 269]])
     uniform = np.array([[-5.0, 0.04, -0.05], [0.06, -5.1, -0.03], [-0.07, -0.02, -5.2]])
     of_core = -766 + 8 * PI / 3 * -40 / (1000e-24 * AVOGADRO)
-    np.testing.assert_allclose(s.shielding[0], -(printed + uniform + of_core * np.eye(3)).T, atol=1e-10)
+    np.testing.assert_allclose(s.shielding[0], -(printed + uniform + of_core * np.eye(3)), atol=1e-10)
     assert s.shielding[2, 0, 0] == pytest.approx(-(90 - 5 - 271 + of_core + 766), abs=1e-10)
     volts = 1e20 / EFG_AU  # V/Å² in atomic units: 0.01029
     np.testing.assert_allclose(s.efg[0], np.array([[1, -7, 2], [-7, -6, 3], [2, 3, 5]]) * volts, rtol=1e-12)
