@@ -100,7 +100,7 @@ def choose(
     # Orientations: enough for the pattern's width in linewidths, and for the sidebands' intensities.
     cells = survey.pattern / width
     # Slow jumps in a static sample are the hardest for the cells' smoothing (see `damping`).
-    orientations = (110.0 if exchange and rate is None else 60.0) * max(cells, 1.0)
+    orientations = (280.0 if exchange and rate is None else 60.0) * max(cells, 1.0)
     orientations = max(orientations, 300.0 if rate is None else 300.0 + 20 * line / rate)
     if not exchange:  # rigid sites cost little, and their boxes are a little coarser than the cells' Gaussians
         orientations = max(2 * orientations, 1500.0)
