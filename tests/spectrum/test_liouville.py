@@ -66,7 +66,7 @@ def _check(isotope, field, n, k, powder):
     full = liouville.static_spectrum(reference(sites, field, model, LINEWIDTH), "central", powder[0], powder[1], hz)
     # Measured 4e-4 to 2e-3, most of it the next order of the theory. The mean of the secular shifts misses by 0.5 for
     # k >= 1e9, wings folded into this window by 4e-2.
-    assert relative_l2(got.intensity, full) < 2e-2
+    assert relative_l2(got.intensity, full) < 5e-3
 
     def centre(line):
         """Mean frequency within the window, which follows all parts of the line; the wings beyond are the same."""
