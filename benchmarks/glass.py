@@ -20,10 +20,10 @@ import jax
 import numpy as np
 from _measure import environment, load, measured, relative_l2
 from _printing import in_a_line
-from tests.peers import mrsim
-from tests.peers.cases import GAMMA, Case, Site
 
 import jaxnmr as jn
+from tests.peers import mrsim
+from tests.peers.cases import GAMMA, Case, Site
 
 ISOTOPE, FIELD, RATE, SIGMA, LINEWIDTH = "27Al", 14.1, 20e3, 2e6, 300.0
 AXIS = (-60e3, 40e3, 2048)
@@ -44,7 +44,6 @@ def experiment() -> tuple[jn.MAS, jn.Axis]:
 def sizes(sites: jn.Sites, directions: int) -> jn.Resolution:
     """An octant of directions; rotor phases and samples as the library chooses them."""
     grid = jn.spectrum.Octahedral(octant=True)
-    # Of the hemisphere, as the library counts: an octant's quarter.
     given = jn.Resolution(orientations=directions, grid=grid)
     mas, axis = experiment()
     return jn.spectrum.resolve(sites, mas, axis, linewidth=LINEWIDTH, resolution=given)

@@ -133,11 +133,16 @@ def rigid_signal(
 
     sites = (mean.T, irreps.T, weights)
     if linewidth is None:
-        rows = jax.lax.scan(
-            lambda total, site: (total + site_grid(site), None),
-            jnp.zeros((3 * size, phase_count), dtype),
-            sites,
-        )[0]
+
+        def gather(carry: tuple[Array, Array], site: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
+            """Kahan's sum: thousands of sites would lose three digits of single precision."""
+            total, lost = carry
+            part = site_grid(site) - lost
+            summed = total + part
+            return (summed, (summed - total) - part), None
+
+        empty = jnp.zeros((3 * size, phase_count), dtype)
+        rows = jax.lax.scan(gather, (empty, empty), sites)[0][0]
         return decay(rows)
     time = jnp.arange(times, dtype=dtype) / bandwidth
 
