@@ -2,6 +2,7 @@
 
 from jaxnmr.spectrum._assemble import Decay
 from jaxnmr.spectrum._axis import Axis
+from jaxnmr.spectrum._echoes import HahnEcho, SolidEcho
 from jaxnmr.spectrum._experiments import MAGIC_ANGLE, MAS, Static
 from jaxnmr.spectrum._fid import FID
 from jaxnmr.spectrum._grids import Fibonacci, Octahedral
@@ -18,8 +19,10 @@ __all__ = [
     "Convergence",
     "Decay",
     "Fibonacci",
+    "HahnEcho",
     "Octahedral",
     "Resolution",
+    "SolidEcho",
     "Spectrum",
     "Static",
     "convergence",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,14 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from jaxnmr.exchange import ExchangeModel, exchange_populations, liouvillian
+from jaxnmr.exchange import ExchangeModel, Liouvillian, exchange_populations, liouvillian
 from jaxnmr.harmonics import harmonics
 from jaxnmr.spectrum._axis import Axis
+from jaxnmr.spectrum._echoes import SolidEcho
 from jaxnmr.spectrum._experiments import MAS, Static
 from jaxnmr.spectrum._grids import Fibonacci
+from jaxnmr.spectrum._pathways import Pathway, pathways
 from jaxnmr.spectrum._powder import powder_cells
 from jaxnmr.spectrum._resolution import BAND, Resolution
 from jaxnmr.spectrum._rotor import polar_means
+from jaxnmr.spectrum._solver_echo import Leg, Refocusing
 from jaxnmr.spectrum._solver_mas import mas_exchange_signal
 from jaxnmr.spectrum._solver_rigid import rigid_signal
 from jaxnmr.spectrum._solver_static import static_exchange_signal
@@ -46,11 +50,12 @@ class Decay(NamedTuple):
     r"""A free-induction decay, averaged over the powder and the rotor's start phase, without apodisation.
 
     Attributes:
-        signal: $s(j\,dt)$, one at t = 0, complex, (times,).
+        signal: $s(j\,dt)$, one at t = 0 (the amplitude of the echo, if there is one), complex, (times,).
         dt: s.
         carrier: Hz from the reference; the signal precesses as $e^{2\pi i(\nu - \mathrm{carrier})t}$.
-        slopes: initial slope of each transition's signal, $s^{-1}$, (transition,).
+        slopes: initial slope of each transition's signal, $s^{-1}$, (transition,); after an echo that of a plain decay.
         shares: of each transition in the whole, (transition,).
+        tops: of an echo, the signal of each transition at t = 0 and its slope, (transition, 2); else None.
     """
 
     signal: Complex[Array, " times"]
@@ -58,6 +63,7 @@ class Decay(NamedTuple):
     carrier: Float[Array, ""]
     slopes: Complex[Array, " transition"]
     shares: Float[Array, " transition"]
+    tops: Complex[Array, "transition 2"] | None = None
 
 
 @partial(jax.jit, static_argnames="resolution")
@@ -74,7 +80,13 @@ def spectrum_of(problem: Problem, resolution: Resolution) -> Spectrum:
     start = ends[0] - record.carrier
     intensity = evaluate(signal, dt, start, step, axis.points)
     slopes = record.slopes - (jnp.pi * common).astype(record.slopes.dtype)
-    wings = jax.vmap(lambda slope: unfolded(slope, dt, start, step, axis.points))(slopes)
+    fold = partial(unfolded, dt=dt, start=start, step=step, points=axis.points)
+    if record.tops is None:
+        wings = jax.vmap(fold)(slopes)
+    else:
+        # The jump s(0) and that of the slope as two terms: near the minimum of an echo's intensity their ratio is nothing.
+        jumps, bends = record.tops[:, 0], record.tops[:, 1] - record.slopes * record.tops[:, 0]
+        wings = jax.vmap(lambda slope, jump, bend: fold(slope, jump=jump, bend=bend))(slopes, jumps, bends)
     intensity = intensity + record.shares @ wings
     values = axis.values()
     ppm, hz = (values, values * (1e-6 * larmor)) if axis.unit == "ppm" else (values / (1e-6 * larmor), values)
@@ -105,8 +117,11 @@ def decay_of(problem: Problem, resolution: Resolution) -> Decay:
     dtype = sites.shift.dtype
     cells = powder_cells(points, resolution.smooth, dtype)
 
-    def one(m: float) -> tuple[Array, Array]:
-        if frozen and resolution.smooth:
+    def one(m: float) -> tuple[Array, Array, Array | None]:
+        followed = () if experiment.echo is None else pathways(sites.nucleus.spin, m, experiment.echo)
+        # At rest what is conjugated within its transition refocuses, whatever the delay.
+        unchanged = followed in ((), (Pathway(1.0, m, True),))
+        if frozen and resolution.smooth and unchanged:
             irreps = frequency_irreps(sites, m, experiment.field, second_order=True)
             irreps = irreps.at[0].add(-carrier)
             ranks = RANKS
@@ -125,13 +140,24 @@ def decay_of(problem: Problem, resolution: Resolution) -> Decay:
                 resolution.smooth,
             )
             damped = jnp.zeros((), dtype) if linewidth is None else -jnp.pi * (weights @ linewidth)
-            return signal, jax.lax.complex(damped, 2 * jnp.pi * (irreps[0] @ weights))
+            slope = jax.lax.complex(damped, 2 * jnp.pi * (irreps[0] @ weights))
+            top = jnp.stack([signal[0], slope]) if followed else None
+            return signal, slope, top
         # Without smoothing sites at rest take the solvers of moving ones too, which place no frequency on a grid.
         model = ExchangeModel.from_rates({}, n_sites=len(sites)) if exchange is None else exchange
-        generator = liouvillian(sites, model, m, experiment.field, linewidth).shifted(carrier)
+
+        def generator_of(m: float, width: Array | None, centre: Array) -> Liouvillian:
+            generator = liouvillian(sites, model, m, experiment.field, width).shifted(centre)
+            if angle is None or spinning:
+                return generator
+            scale = polar_means(angle, generator.ranks)[:, None, None].astype(generator.precession.dtype)
+            return dataclasses.replace(generator, precession=generator.precession * scale)
+
+        generator = generator_of(m, linewidth, carrier)
+        echo = None if not followed else _refocusing(experiment, m, followed, generator_of, carrier)
         if spinning:
             assert isinstance(experiment, MAS)
-            signal = mas_exchange_signal(
+            signal, slope = mas_exchange_signal(
                 generator,
                 cells,
                 experiment.rate,
@@ -140,20 +166,43 @@ def decay_of(problem: Problem, resolution: Resolution) -> Decay:
                 periods,
                 resolution.substeps or 1,
                 resolution.commutator,
+                echo,
             )
-            return signal, generator.initial_slope()
-        if angle is not None:
-            generator = dataclasses.replace(
-                generator,
-                precession=generator.precession
-                * polar_means(angle, generator.ranks)[:, None, None].astype(generator.precession.dtype),
-            )
-        return static_exchange_signal(generator, cells, bandwidth, periods), generator.initial_slope()
+        else:
+            signal, slope = static_exchange_signal(generator, cells, bandwidth, periods, echo)
+        return signal, generator.initial_slope(), None if slope is None else jnp.stack([signal[0], slope])
 
-    signals, slopes = zip(*(one(m) for m, _ in observed), strict=True)
+    signals, slopes, tops = zip(*(one(m) for m, _ in observed), strict=True)
     shares = jnp.asarray([share for _, share in observed], dtype)
     signal = jnp.stack(signals).T @ shares.astype(signals[0].dtype)
-    return Decay(signal, 1 / bandwidth, carrier, jnp.stack(slopes), shares)
+    echoes = None if experiment.echo is None else jnp.stack([top for top in tops if top is not None])
+    return Decay(signal, 1 / bandwidth, carrier, jnp.stack(slopes), shares, echoes)
+
+
+def _refocusing(
+    experiment: Experiment,
+    m: float,
+    followed: tuple[Pathway, ...],
+    generator_of: Callable[[float, Array | None, Array], Liouvillian],
+    carrier: Array,
+) -> Refocusing:
+    """The delays of an echo for the observed transition (m, m - 1).
+
+    Precession in them is seen from the transmitter, which matters to coherence that is not conjugated; line broadening acts
+    from the top only.
+    """
+    echo = experiment.echo
+    assert echo is not None
+    if isinstance(echo, SolidEcho) and echo.carrier is not None:
+        carrier = jnp.asarray(echo.carrier, carrier.dtype)
+    of = {start: generator_of(start, None, carrier) for start in {m, *(path.start for path in followed)}}
+    legs = tuple(Leg(of[path.start], path.start == m, path.weight, path.conjugate) for path in followed)
+    if echo.periods is None:
+        tau = jnp.asarray(echo.tau, carrier.dtype)
+    else:
+        assert isinstance(experiment, MAS)
+        tau = (echo.periods / jnp.asarray(experiment.rate)).astype(carrier.dtype)
+    return Refocusing(of[m], legs, tau, echo.periods)
 
 
 def _band(sites: Sites, experiment: Experiment, axis: Axis, exchange: ExchangeModel | None) -> tuple[Array, Array]:

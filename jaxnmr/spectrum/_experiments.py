@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
 
-from jaxnmr.errors import is_concrete, kept
+from jaxnmr.errors import is_concrete
+from jaxnmr.spectrum._echoes import Echo, scalar, synchronised
 from jaxnmr.spins import Transition
 
 __all__ = ["MAGIC_ANGLE", "MAS", "Static"]
@@ -27,17 +27,20 @@ class Static(eqx.Module):
         field: tesla.
         transition: None, the central line of half-integer spins and all lines of integer spins; "central"; "all"; or
             (m, m - 1).
+        echo: `SolidEcho` or `HahnEcho` before the record, which then starts at the echo's top; None for a plain decay.
 
     Raises:
-        ValueError: field <= 0.
+        ValueError: field <= 0, an echo whose delay is in rotor periods.
     """
 
     field: Scalar
     transition: Transition = eqx.field(static=True)
+    echo: Echo | None
 
-    def __init__(self, field: ArrayLike, transition: Transition = None):
-        self.field = _scalar("field", field)
+    def __init__(self, field: ArrayLike, transition: Transition = None, echo: Echo | None = None):
+        self.field = scalar("field", field)
         self.transition = _hashable(transition)
+        self.echo = synchronised(echo, None)
 
     def __check_init__(self):
         _check_field(self.field)
@@ -51,24 +54,35 @@ class MAS(eqx.Module):
         rate: rotor frequency, Hz; `inf` for the limit without sidebands.
         angle: between rotor axis and field, radians; the magic angle by default.
         transition: as in `Static`.
+        echo: as in `Static`; its delay is a whole number of rotor periods.
 
     Raises:
-        ValueError: field <= 0, rate <= 0 (use `Static` for 0).
+        ValueError: field <= 0, rate <= 0 (use `Static` for 0), an echo that is not synchronised with the rotor.
     """
 
     field: Scalar
     rate: Scalar
     angle: Scalar
     transition: Transition = eqx.field(static=True)
+    echo: Echo | None
     # Known when built, because it chooses the algorithm; a traced rate is finite.
     infinite: bool = eqx.field(static=True)
 
-    def __init__(self, field: ArrayLike, rate: ArrayLike, angle: ArrayLike = MAGIC_ANGLE, transition: Transition = None):
-        self.field = _scalar("field", field)
-        self.rate = _scalar("rate", rate)
-        self.angle = _scalar("angle", angle)
+    def __init__(
+        self,
+        field: ArrayLike,
+        rate: ArrayLike,
+        angle: ArrayLike = MAGIC_ANGLE,
+        transition: Transition = None,
+        echo: Echo | None = None,
+    ):
+        self.field = scalar("field", field)
+        self.rate = scalar("rate", rate)
+        self.angle = scalar("angle", angle)
         self.transition = _hashable(transition)
         self.infinite = is_concrete(self.rate) and bool(np.isinf(self.rate))
+        # Counted here, where the rate is known: inside jit it is traced.
+        self.echo = synchronised(echo, self.rate)
 
     def __check_init__(self):
         _check_field(self.field)
@@ -78,13 +92,6 @@ class MAS(eqx.Module):
             )
         if is_concrete(self.angle) and not np.isfinite(self.angle):
             raise ValueError(f"angle: got {float(self.angle):g}; give radians between rotor axis and field.")
-
-
-def _scalar(name: str, value: ArrayLike) -> Scalar:
-    number = kept(value, jnp.result_type(float))
-    if number.ndim:
-        raise ValueError(f"{name}: got shape {number.shape}; give one number (vmap over more).")
-    return number
 
 
 def _hashable(transition: Transition) -> Transition:

@@ -61,7 +61,10 @@ class Resolution:
 
 
 class Survey(NamedTuple):
-    """What the choice rests on, Hz: the line with all sidebands, the widest rotor-averaged pattern, the axis, the widths."""
+    """What the choice rests on, Hz: the line with all sidebands, the widest rotor-averaged pattern, the axis, the widths.
+
+    And the delay of an echo, s.
+    """
 
     low: float
     high: float
@@ -70,6 +73,7 @@ class Survey(NamedTuple):
     axis_high: float
     lorentzian: float
     gaussian: float
+    delay: float = 0.0
 
 
 def choose(
@@ -99,6 +103,8 @@ def choose(
         samples = (given.phases or phases) * _bucket(record * rate, 4)
     # Orientations: enough for the pattern's width in linewidths, and for the sidebands' intensities.
     cells = survey.pattern / width
+    # What moves during an echo's delay does not refocus: its phase tells crystallites apart as a record so long does.
+    cells += np.pi * survey.pattern * survey.delay
     # Slow jumps in a static sample are the hardest for the cells' smoothing (see `damping`).
     orientations = (280.0 if exchange and rate is None else 60.0) * max(cells, 1.0)
     orientations = max(orientations, 300.0 if rate is None else 300.0 + 20 * line / rate)

@@ -15,6 +15,7 @@ from jaxnmr.errors import AxisWarning, PerturbationWarning, PrecisionWarning, Re
 from jaxnmr.exchange import ExchangeModel, exchange_populations
 from jaxnmr.spectrum._assemble import Decay, Experiment, Problem, decay_of, spectrum_of, survey_of
 from jaxnmr.spectrum._axis import Axis
+from jaxnmr.spectrum._echoes import check_spin, known_delay
 from jaxnmr.spectrum._experiments import MAS, Static
 from jaxnmr.spectrum._resolution import Resolution, Survey, choose
 from jaxnmr.spectrum._spectrum import Spectrum
@@ -51,7 +52,10 @@ def simulate(
     with M the second-order quadrupolar term of moving sites (`jaxnmr.spins.coupling_irreps`), right for any k against the
     Larmor frequency. Differentiable in every array of every argument, forward and reverse, k = 0 included.
 
-    Dipolar coupling, pulses and relaxation other than by the jumps are not simulated.
+    With `echo` in the experiment the record starts at the top of an ideal echo (`SolidEcho`, `HahnEcho`), before which the
+    sites jump too; `linewidth` acts from the top on.
+
+    Dipolar coupling, other pulses and relaxation other than by the jumps are not simulated.
 
     Args:
         sites: tensors in one crystal frame.
@@ -66,7 +70,7 @@ def simulate(
             concrete, taking the line to lie within the axis. Sizes do not depend on exchange rates.
 
     Returns:
-        Density per Hz at the points of the axis; its integral over all frequencies is one.
+        Density per Hz at the points of the axis; its integral over all frequencies is one, or what jumps leave of an echo.
 
     Raises:
         ValueError: arguments that do not fit each other; each message names the argument and a remedy.
@@ -221,7 +225,7 @@ def _resolve(problem: Problem, resolution: Resolution | None) -> Resolution:
             )
     else:
         low, high, pattern = low_axis, high_axis, extent if rate is None else extent / 4
-    survey = Survey(low, high, pattern, low_axis, high_axis, lorentzian, gauss)
+    survey = Survey(low, high, pattern, low_axis, high_axis, lorentzian, gauss, known_delay(experiment.echo, rate))
     final, chosen = choose(resolution, survey, rate, exchange is not None)
     if known_width and step > 1.5 * (lorentzian + gauss):
         warn(
@@ -265,6 +269,7 @@ def _check(sites: Sites, experiment: Experiment, axis: Axis, exchange: ExchangeM
             wanted = " or ".join(k.__name__ for k in (kinds if isinstance(kinds, tuple) else (kinds,)))
             raise ValueError(f"{name}: got {type(value).__name__}; give {wanted}.")
     transitions(sites.nucleus, experiment.transition)
+    check_spin(experiment.echo, sites.nucleus)
     if exchange is not None:
         exchange_populations(sites, exchange)
 

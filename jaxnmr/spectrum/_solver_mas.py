@@ -17,6 +17,8 @@ in everything. Only the first period is propagated directly.
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +30,7 @@ from jaxnmr.spectrum._expm1 import expm1, multiply
 from jaxnmr.spectrum._powder import Cells, damping, dwell_times, evaluate_irreps, lagrange, powder_sum
 from jaxnmr.spectrum._propagators import magnus_correction, powers
 from jaxnmr.spectrum._rotor import cone, phases, polar_means, step_means, step_moments
+from jaxnmr.spectrum._solver_echo import Refocusing, matrices, rotor_top
 
 __all__ = ["mas_exchange_signal"]
 
@@ -44,7 +47,8 @@ def mas_exchange_signal(
     periods: int,
     substeps: int,
     fourth_order: bool,
-) -> Complex[Array, " times"]:
+    echo: Refocusing | None = None,
+) -> tuple[Complex[Array, " times"], Complex[Array, ""] | None]:
     """Powder-averaged free-induction decay at periods * phase_count points spaced 1 / (phase_count rate).
 
     Args:
@@ -56,18 +60,30 @@ def mas_exchange_signal(
         periods: length of the decay in rotor periods, >= 2.
         substeps: each sample interval is propagated in as many steps.
         fourth_order: keep the commutator of motion and precession in a step's exponent.
+        echo: before the record.
+
+    Returns:
+        The decay and, of an echo, its slope at t = 0.
     """
     n = generator.state.shape[0]
     state = generator.state
-    steps = phase_count * substeps
-    dt = 1 / (rate * steps)
+    step_count = phase_count * substeps
+    dt = 1 / (rate * step_count)
     means, moments = (
-        jnp.asarray(_substeps_first(matrix(phases(generator.ranks), steps), substeps), state.dtype)
+        jnp.asarray(_substeps_first(matrix(phases(generator.ranks), step_count), substeps), state.dtype)
         for matrix in (step_means, step_moments)
     )
-    precession = generator.precession
-    if fourth_order:
-        precession = jnp.concatenate([precession, -magnus_correction(generator.jumps * dt, precession)])
+
+    def with_commutator(generator: Liouvillian) -> Liouvillian:
+        precession = generator.precession
+        if fourth_order:
+            precession = jnp.concatenate([precession, -magnus_correction(generator.jumps * dt, precession)])
+        return dataclasses.replace(generator, precession=precession)
+
+    stepped = with_commutator(generator)
+    if echo is not None:
+        legs = tuple(dataclasses.replace(leg, before=with_commutator(leg.before)) for leg in echo.legs)
+        echo = dataclasses.replace(echo, after=with_commutator(echo.after), legs=legs)
     polar = polar_means(angle, generator.ranks)
 
     dwell = [dwell_times(generator, 1 / rate, periods, node) for node in _NODES]
@@ -82,20 +98,19 @@ def mas_exchange_signal(
         shape = jnp.einsum("sp,rpc->rsc", means, path)
         if fourth_order:
             shape = jnp.concatenate([shape, jnp.einsum("sp,rpc->rsc", moments, path)])
-        turns = evaluate_irreps(precession, shape.reshape(shape.shape[0], -1))
-        omega = 2 * jnp.pi * turns
-        relaxation = jnp.broadcast_to(generator.relaxation[:, :, None], omega.shape)
-        if jnp.iscomplexobj(omega):
-            matrix = jax.lax.complex(relaxation - omega.imag, omega.real)
-        else:
-            matrix = jax.lax.complex(relaxation, omega)
-        # Substeps first, so that those of one number lie together; `split` and not indices: its transpose is one copy.
-        e = expm1(matrix * dt.astype(matrix.dtype)).reshape(n, n, substeps, phase_count * count)
-        step = jnp.eye(n, dtype=e.dtype)[:, :, None] + jnp.zeros_like(e[:, :, 0])
-        for substep in jnp.split(e, substeps, axis=2):
-            step = step + multiply(substep[:, :, 0], step)
-        step = jnp.moveaxis(step.reshape(n, n, phase_count, count), 2, 0)  # (phase, site, site, crystallite)
+        shape = shape.reshape(shape.shape[0], -1)
 
+        def steps(generator: Liouvillian) -> tuple[Array, Array]:
+            """Exponents, and propagators over a sample (phase, mode, mode, crystallite)."""
+            matrix = matrices(generator, evaluate_irreps(generator.precession, shape))
+            # Substeps first, so that those of one number lie together; `split` and not indices: its transpose is one copy.
+            e = expm1(matrix * dt.astype(matrix.dtype)).reshape(n, n, substeps, phase_count * count)
+            step = jnp.eye(n, dtype=e.dtype)[:, :, None] + jnp.zeros_like(e[:, :, 0])
+            for substep in jnp.split(e, substeps, axis=2):
+                step = step + multiply(substep[:, :, 0], step)
+            return matrix, jnp.moveaxis(step.reshape(n, n, phase_count, count), 2, 0)
+
+        matrix, step = steps(stepped)
         start = jnp.broadcast_to(jnp.eye(n, dtype=step.dtype)[:, :, None], (n, n, count))
         read = state.astype(step.dtype)[:, None, None]
 
@@ -104,10 +119,16 @@ def mas_exchange_signal(
 
         def backward(b, u_j):
             b = multiply(b, u_j)
-            return b, (b * read[:, :, 0][None]).sum(1)
+            return b, (b * read[:, :, 0][None]).sum(1) if top is None else b
 
+        top = None if echo is None else rotor_top(echo, lambda other: steps(other)[1])  # (site, phase, crystallite)
         period, left = jax.lax.scan(forward, start, step)
         _, right = jax.lax.scan(backward, start, step, reverse=True)
+        if top is None:
+            share = (generator.to_sites @ state)[None, :, None]
+        else:
+            share = jnp.moveaxis(top, 1, 0)
+            right = jnp.einsum("jabc,bi,jic->jac", right, generator.to_modes.astype(right.dtype), share)
         # left: (phase, site, crystallite) = l_j;  right likewise = r_j.
         # The start in the basis of sites, so that each may be damped by itself.
         right = jnp.einsum("ia,jac->jic", generator.to_sites.astype(right.dtype), right)
@@ -132,22 +153,31 @@ def mas_exchange_signal(
             later = later + weighted @ shaped.reshape(phase_count, -1).T
 
         # The first period, from every start phase and site: vector (mode, start phase, site, crystallite).
-        share = (generator.to_sites @ state) / phase_count
         vector = generator.to_modes.astype(step.dtype)[:, None, :, None]
-        vector = jnp.broadcast_to(vector, (n, phase_count, n, count))
+        vector = jnp.broadcast_to(vector * share[None].astype(step.dtype), (n, phase_count, n, count))
         by_phase = jnp.moveaxis(step, 0, 2)[:, :, :, None, :]
-        shares = first_fade * (share[None, :, None] * part.weights[None, None, :])
+        fades = first_fade * (part.weights / phase_count)[None, None, :]
 
-        def propagate(v, shares):
+        def propagate(v, fades):
             signal = (v * read[:, :, :, None]).sum((0, 1))
             v = (by_phase * v[None]).sum(1)
-            return jnp.roll(v, 1, axis=1), (signal * shares.astype(v.dtype)).sum()
+            return jnp.roll(v, 1, axis=1), (signal * fades.astype(v.dtype)).sum()
 
-        _, first = jax.lax.scan(propagate, vector, shares)
-        return jnp.concatenate([first[None], later])
+        _, first = jax.lax.scan(propagate, vector, fades)
+        signal = jnp.concatenate([first[None], later]).reshape(-1)
+        if echo is None:
+            return signal
+        # The generator where a sample starts: half way between the means of the steps on either side.
+        exponents = matrix.reshape(n, n, substeps, phase_count, count)
+        exponents = (exponents[:, :, 0] + jnp.roll(exponents[:, :, -1], 1, axis=2)) / 2
+        rising = (read[:, None] * exponents).sum(0)  # (mode, phase, crystallite)
+        weighted = vector.sum(2) * (part.weights / phase_count)[None, None, :].astype(step.dtype)
+        return jnp.concatenate([signal, (rising * weighted).sum()[None]])
 
-    per_cell = 8 * n * n * (40 * steps + 3 * periods + 4 * phase_count)
-    return powder_sum(chunk, cells, per_cell).reshape(-1)
+    per_cell = 8 * n * n * (40 * step_count + 3 * periods + 4 * phase_count)
+    total = powder_sum(chunk, cells, per_cell)
+    length = periods * phase_count
+    return total[:length], None if echo is None else total[length]
 
 
 def _substeps_first(matrix: np.ndarray, substeps: int) -> np.ndarray:

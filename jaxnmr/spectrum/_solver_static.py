@@ -16,6 +16,7 @@ from jaxnmr.harmonics import harmonics
 from jaxnmr.spectrum._expm1 import expm1, multiply
 from jaxnmr.spectrum._powder import Cells, damping, dwell_times, evaluate_irreps, lagrange, powder_sum
 from jaxnmr.spectrum._propagators import powers
+from jaxnmr.spectrum._solver_echo import Refocusing, matrices, static_top
 
 __all__ = ["giant_steps", "static_exchange_signal"]
 
@@ -30,15 +31,23 @@ def giant_steps(times: int) -> tuple[int, int]:
 
 
 def static_exchange_signal(
-    generator: Liouvillian, cells: Cells, bandwidth: Float[Array, ""], count: int
-) -> Complex[Array, " times"]:
-    """Powder-averaged free-induction decay at `count` points spaced 1 / bandwidth, unit at t = 0.
+    generator: Liouvillian,
+    cells: Cells,
+    bandwidth: Float[Array, ""],
+    count: int,
+    echo: Refocusing | None = None,
+) -> tuple[Complex[Array, " times"], Complex[Array, ""] | None]:
+    """Powder-averaged free-induction decay at `count` points spaced 1 / bandwidth, unit at t = 0 without an echo.
 
     Args:
         generator: of the coherence, seen from the carrier.
         cells: powder grid with its smoothing.
         bandwidth: Hz; wider than the line.
         count: length of the decay.
+        echo: before the record.
+
+    Returns:
+        The decay and, of an echo, its slope at t = 0.
     """
     giant, small_steps = giant_steps(count)
     n = generator.state.shape[0]
@@ -48,8 +57,8 @@ def static_exchange_signal(
 
     def chunk(part: Cells) -> Array:
         basis = jnp.stack([jnp.broadcast_to(y, part.weights.shape) for y in harmonics(part.directions.T, generator.ranks)])
-        turns = evaluate_irreps(generator.precession, basis * part.smoothing(generator.ranks))
-        matrix = _generator(generator, turns)
+        basis = basis * part.smoothing(generator.ranks)
+        matrix = matrices(generator, evaluate_irreps(generator.precession, basis))
         u = expm1(matrix / bandwidth.astype(matrix.dtype))
         u = u + jnp.eye(n, dtype=u.dtype)[:, :, None]
         row = jnp.broadcast_to(state[:, None], (n, u.shape[-1])).astype(u.dtype)
@@ -61,9 +70,13 @@ def static_exchange_signal(
         step = u
         for _ in range(small_steps.bit_length() - 1):
             step = multiply(step, step)
+        if echo is None:
+            share = (generator.to_sites @ state)[:, None] * part.weights[None, :]
+        else:
+            turns = lambda other: evaluate_irreps(other.precession, basis)  # noqa: E731
+            share = static_top(echo, turns) * part.weights[None, :].astype(u.dtype)
         # Columns that start in each site, so that each start may be damped by itself.
-        share = (generator.to_sites @ state)[:, None] * part.weights[None, :]
-        start = generator.to_modes[:, :, None] * share[None]
+        start = generator.to_modes[:, :, None].astype(share.dtype) * share[None]
         columns = powers(step, giant, start.astype(u.dtype))  # (giant step, mode, site, crystallite)
         signal = jnp.zeros((), u.dtype)
         for spent, curve in zip(dwell, lagrange(_NODES, small_steps), strict=True):
@@ -71,16 +84,12 @@ def static_exchange_signal(
             column = (columns * fade[:, None].astype(u.dtype)).sum(2)
             weighted = rows * jnp.asarray(curve, u.dtype)[:, None, None]
             signal = signal + column.reshape(giant, -1) @ weighted.reshape(small_steps, -1).T
-        return signal
+        signal = signal.reshape(-1)[:count]
+        if echo is None:
+            return signal
+        slope = ((row[:, None] * matrix).sum(0) * start.sum(1)).sum()
+        return jnp.concatenate([signal, slope[None]])
 
     per_cell = 8 * (n * n * (40 + 3 * giant) + n * small_steps)
-    return powder_sum(chunk, cells, per_cell).reshape(-1)[:count]
-
-
-def _generator(generator: Liouvillian, turns: Array) -> Array:
-    """R + 2 pi i F per crystallite."""
-    omega = 2 * jnp.pi * turns
-    relaxation = generator.relaxation[:, :, None]
-    if jnp.iscomplexobj(omega):
-        return jax.lax.complex(relaxation - omega.imag, omega.real)
-    return jax.lax.complex(jnp.broadcast_to(relaxation, omega.shape), omega)
+    total = powder_sum(chunk, cells, per_cell)
+    return total[:count], None if echo is None else total[count]

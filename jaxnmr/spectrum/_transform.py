@@ -69,12 +69,14 @@ def unfolded(
     start: Float[Array, ""],
     step: Float[Array, ""],
     points: int,
+    jump: Complex[Array, ""] | None = None,
+    bend: Complex[Array, ""] | None = None,
 ) -> Float[Array, " points"]:
-    r"""Integral minus sum for the signal $e^{ct}$, c = `slope`.
+    r"""Integral minus sum for the signal $(a + bt)e^{ct}$, c = `slope`, a = `jump` (1 if None), b = `bend` (0 if None).
 
-    $$dt\,\mathrm{Re}\,[\coth y - 1/y],\qquad y = (c - 2\pi i\nu)\,dt/2 .$$
+    $$dt\,\mathrm{Re}\,[a f(y) + \tfrac12 b\,dt\,f'(y)],\qquad f(y) = \coth y - 1/y,\quad y = (c - 2\pi i\nu)\,dt/2 .$$
 
-    Arguments as `evaluate`.
+    Other arguments as `evaluate`.
     """
     nu = start + step * jnp.arange(points, dtype=dt.dtype)
     real = jnp.broadcast_to(slope.real * dt / 2, nu.shape)
@@ -85,7 +87,16 @@ def unfolded(
     series = jnp.where(small, y, jnp.zeros_like(y)) * (1 / 3 - square * (1 / 45 - square * (2 / 945 - square / 4725)))
     # coth y = (1 + e^2y)/(1 - e^2y) up to sign, with Re y <= 0.
     e = jnp.exp(2 * safe)
-    return dt * jnp.where(small, series, (e + 1) / (e - 1) - 1 / safe).real
+    value = jnp.where(small, series, (e + 1) / (e - 1) - 1 / safe)
+    if jump is not None:
+        value = jump * value
+    if bend is not None:
+        # f' = 1 - coth^2 y + 1/y^2
+        inner = jnp.where(small, y, jnp.zeros_like(y)) ** 2
+        series = 1 / 3 - inner * (1 / 15 - inner * (2 / 189 - inner / 675))
+        derivative = jnp.where(small, series, 1 - ((e + 1) / (e - 1)) ** 2 + 1 / safe**2)
+        value = value + bend * (dt / 2).astype(bend.dtype) * derivative
+    return dt * value.real
 
 
 def _centred(signal: Array, length: int) -> Array:
