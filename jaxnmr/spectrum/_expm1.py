@@ -97,7 +97,7 @@ def _frechet_jvp(primals, tangents):
         parts.append(_frechet.bind(generator, turned))
     if not isinstance(moved, ad.Zero):
         parts.append(jax.jvp(lambda a: _frechet_impl(a, direction), (generator,), (moved,))[1])
-    return out, sum(parts[1:], parts[0]) if parts else ad.Zero.from_primal_value(out)
+    return out, sum(parts[1:], parts[0])  # JAX does not ask where both are zero
 
 
 def _frechet_transpose(cotangent, generator, direction):

@@ -134,7 +134,7 @@ def rigid_signal(
     sites = (mean.T, irreps.T, weights)
     if linewidth is None:
 
-        def gather(carry: tuple[Array, Array], site: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
+        def add_site(carry: tuple[Array, Array], site: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
             """Kahan's sum: thousands of sites would lose three digits of single precision."""
             total, lost = carry
             part = site_grid(site) - lost
@@ -142,7 +142,7 @@ def rigid_signal(
             return (summed, (summed - total) - part), None
 
         empty = jnp.zeros((3 * size, phase_count), dtype)
-        rows = jax.lax.scan(gather, (empty, empty), sites)[0][0]
+        rows = jax.lax.scan(add_site, (empty, empty), sites)[0][0]
         return decay(rows)
     time = jnp.arange(times, dtype=dtype) / bandwidth
 

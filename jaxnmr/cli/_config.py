@@ -1,0 +1,201 @@
+"""What `jaxnmr simulate` computes, as TOML says it: tables, units in the names, and nothing unknown."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jaxnmr.cli._say import Failure
+from jaxnmr.errors import near
+
+__all__ = ["Axis", "Config", "Exchange", "Experiment", "Output", "Site", "Sizes", "Structure", "checked", "from_toml"]
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Width = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Degrees = tuple[Finite, Finite, Finite]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Site(_Table):
+    """One site: Haeberlen's parameters of the shift, and the quadrupole coupling."""
+
+    shift_ppm: Finite
+    zeta_ppm: Finite = 0.0
+    eta: Annotated[float, Field(ge=0, le=1)] = 0.0
+    euler_deg: Degrees = (0.0, 0.0, 0.0)
+    cq_hz: Finite = 0.0
+    eta_q: Annotated[float, Field(ge=0, le=1)] = 0.0
+    euler_q_deg: Degrees = (0.0, 0.0, 0.0)
+    weight: Width | None = None
+
+
+class Structure(_Table):
+    """A file of computed tensors, instead of sites."""
+
+    file: Path
+    reference_ppm: Finite | tuple[Finite, Finite] | None = None
+    atoms: tuple[int | str, ...] | None = None
+    merge: bool = False
+    frame: int | None = None
+
+
+class Experiment(_Table):
+    """Nucleus, magnet, rotor and widths."""
+
+    isotope: str
+    field_t: Positive
+    rate_hz: Annotated[float, Field(ge=0)] = 0.0
+    angle_deg: Finite | None = None
+    transition: str | None = None
+    linewidth_hz: Width | tuple[Width, ...]
+    gaussian_hz: Width = 0.0
+
+
+class Exchange(_Table):
+    """Jumps, "0-1:1e4" (from, to, rate in 1/s); those without a rate take each of `k_per_s` in turn."""
+
+    jumps: tuple[str, ...] = ()
+    k_per_s: tuple[Width, ...] = ()
+    populations: tuple[Width, ...] | None = None
+
+
+class Axis(_Table):
+    """Ends of the frequency axis in one of two units."""
+
+    ppm: tuple[Finite, Finite] | None = None
+    hz: tuple[Finite, Finite] | None = None
+    points: Annotated[int, Field(ge=2)] = 2048
+
+
+class Sizes(_Table):
+    """Sizes of the calculation; what is left out is chosen."""
+
+    orientations: Count | None = None
+    phases: Annotated[int, Field(ge=2)] | None = None
+    samples: Annotated[int, Field(ge=2)] | None = None
+    substeps: Count | None = None
+
+
+class Output(_Table):
+    """Files to write, and whether they may replace others."""
+
+    files: tuple[Path, ...] = ()
+    force: bool = False
+
+
+class Config(_Table):
+    """The whole."""
+
+    experiment: Experiment
+    axis: Axis
+    site: tuple[Site, ...] = ()
+    structure: Structure | None = None
+    exchange: Exchange = Exchange()
+    resolution: Sizes = Sizes()
+    output: Output = Output()
+
+
+# Where a value is missing, the flag that gives it.
+_FLAGS = {
+    "experiment": "--isotope, --field-t and --linewidth-hz",
+    "experiment.isotope": "--isotope, as 17O",
+    "experiment.field_t": "--field-t, in tesla",
+    "experiment.linewidth_hz": "--linewidth-hz",
+    "axis": "--axis, as ppm:300:-100",
+    "structure.file": "--structure",
+    "site.shift_ppm": "--shift-ppm",
+}
+
+
+def from_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; paths in it count from its folder.
+
+    Raises:
+        Failure: no such file, or not TOML (with the line).
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise Failure(f"{path}: no such file.") from None
+    except UnicodeDecodeError:
+        raise Failure(f"{path}: not a text file; give TOML in UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Failure(f"{path}: not TOML: {error}.") from None
+    folder = path.parent
+    structure, output = raw.get("structure"), raw.get("output")
+    if isinstance(structure, dict) and isinstance(structure.get("file"), str):
+        structure["file"] = str(folder / structure["file"])
+    if isinstance(output, dict) and isinstance(output.get("files"), list):
+        output["files"] = [str(folder / name) if isinstance(name, str) else name for name in output["files"]]
+    return raw
+
+
+def checked(raw: dict[str, Any], source: str) -> Config:
+    """A configuration from nested tables.
+
+    Args:
+        raw: tables of the file with the flags put in.
+        source: the file's name, for messages, or "".
+
+    Raises:
+        Failure: an unknown key (with the nearest known one), a value missing or out of range, tables that
+            exclude each other.
+    """
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        # An unknown key first: what is missing is often only misspelt.
+        found.sort(key=lambda each: each["type"] != "extra_forbidden")
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise Failure(f"{source + ': ' if source else ''}{_message(found[0])}{more}") from None
+    if config.structure is not None and config.site:
+        raise Failure("site: came together with a structure; give sites or a file of tensors, not both.")
+    if config.structure is None and not config.site:
+        raise Failure("site: none given; give --shift-ppm and its like, --structure, or [[site]] tables in a TOML file.")
+    if (config.axis.ppm is None) == (config.axis.hz is None):
+        raise Failure(
+            "axis: give the ends in one unit: --axis ppm:300:-100 or hz:20e3:-20e3, or ppm = [300, -100] in [axis]."
+        )
+    return config
+
+
+def _message(error: Any) -> str:
+    # Positions in lists are for the reader; pydantic's names of a union's members are not.
+    names = [part for part in error["loc"] if isinstance(part, int) or str(part).isidentifier()]
+    names = [part for part in names if part not in ("float", "int", "str")]
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in names).lstrip(".")
+    plain = ".".join(str(part) for part in names if not isinstance(part, int))
+    if error["type"] == "extra_forbidden":
+        known = _known(names[:-1])
+        return f"unknown key {where!r}{near(str(names[-1]), known)}; known here are {', '.join(known)}."
+    if error["type"] == "missing":
+        cure = _FLAGS.get(plain)
+        return f"{where}: missing{f'; give {cure}' if cure else ''}."
+    came = error["input"]
+    shown = f": got {came!r}" if isinstance(came, str | int | float | list | tuple) else ""
+    text = error["msg"]
+    return f"{where}{shown}; {text[0].lower()}{text[1:]}."
+
+
+def _known(table: list[Any]) -> list[str]:
+    """Keys of the table at this place."""
+    tables: dict[str, type[BaseModel]] = {
+        "site": Site,
+        "structure": Structure,
+        "experiment": Experiment,
+        "exchange": Exchange,
+        "axis": Axis,
+        "resolution": Sizes,
+        "output": Output,
+    }
+    names = [part for part in table if not isinstance(part, int)]
+    return list((tables[names[0]] if names else Config).model_fields)

@@ -1,0 +1,129 @@
+"""What `jaxnmr simulate` does once its flags are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from jaxnmr.cli._config import Config
+from jaxnmr.cli._say import say, warnings_to
+
+__all__ = ["simulate"]
+
+
+def simulate(config: Config, *, dry_run: bool, as_json: bool, x64: bool, began: float) -> None:
+    """Compute, write and report.
+
+    Args:
+        config: what.
+        dry_run: stop before compiling.
+        as_json: a summary on stdout.
+        x64: double precision.
+        began: `time.perf_counter()` at the start.
+
+    Raises:
+        Failure, ValueError, ImportError, OSError: bad input, or a file that cannot be written.
+    """
+    from jaxnmr.cli._outputs import draw, save, targets
+
+    files = targets(config.output.files, config.exchange.k_per_s, config.output.force)
+    import jax
+
+    if x64:
+        jax.config.update("jax_enable_x64", True)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from jaxnmr.cli._problem import stated
+    from jaxnmr.cli._run import memory, prepared
+    from jaxnmr.cli._summary import summary
+
+    heard: list[str] = []
+    with warnings_to(heard):
+        job = stated(config)
+        ready = time.perf_counter()
+        program = prepared(job)
+        report = _report(config, job, program.resolution) | {"memory_bytes": memory(program)}
+        if dry_run:
+            report |= {"would_write": [str(target.path) for target in files], "warnings": heard}
+            _show_sizes(report)
+            _finish(report, as_json)
+            return
+        compiled = program.compiled()
+        times = {"start_up_s": ready - began, "compile_s": time.perf_counter() - ready, "run_s": 0.0}
+        spectra, rows = [], []
+        # Without a terminal the bar would be noise in a log.
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=len(job.models) < 2 or not console.is_terminal) as progress:
+            bar = progress.add_task("spectra", total=len(job.models))
+            for index, (spectrum, spent) in enumerate(program.spectra(compiled)):
+                times["run_s"] += spent
+                mine = [target.path for target in files if target.spectrum == index]
+                for path in mine:  # at once: what came before a crash is kept
+                    save(spectrum, path)
+                spectra.append(spectrum)
+                row = {"k_per_s": job.rates[index]} if job.rates else {}
+                rows.append(row | dataclasses.asdict(summary(spectrum)) | {"files": [str(path) for path in mine]})
+                progress.advance(bar)
+        figures = [target.path for target in files if target.spectrum is None]
+        for path in figures:
+            draw(spectra, job.rates, path)
+    report |= {"times": times, "spectra": rows, "figures": [str(path) for path in figures], "warnings": heard}
+    _show(report, files=[target.path for target in files])
+    _finish(report, as_json)
+
+
+def _report(config: Config, job: Any, resolution: Any) -> dict[str, Any]:
+    """What is simulated, in numbers."""
+    import jaxnmr as jn
+
+    model = job.models[0]
+    populations = job.sites.populations if model is None else model.populations
+    if model is not None and not model.given:
+        from jaxnmr.exchange import exchange_populations
+
+        populations = exchange_populations(job.sites, model)
+    sizes = {name: getattr(resolution, name) for name in ("orientations", "phases", "samples", "substeps")}
+    rate = config.experiment.rate_hz
+    return {
+        "isotope": job.sites.isotope,
+        "field_t": config.experiment.field_t,
+        "larmor_hz": abs(float(jn.isotope(job.sites.isotope).larmor_frequency(config.experiment.field_t))),
+        "rate_hz": rate if rate != float("inf") else "inf",  # JSON has no infinity
+        "populations": [float(p) for p in populations],
+        "sizes": {"sites": len(job.sites), "points": job.axis.points, "spectra": len(job.models)} | sizes,
+    }
+
+
+def _show_sizes(report: dict[str, Any]) -> None:
+    sizes = {name: size for name, size in report["sizes"].items() if size is not None}
+    say(", ".join(f"{name} {size}" for name, size in sizes.items()))
+    say(f"memory about {report['memory_bytes'] / 1e6:.3g} MB")
+    for path in report["would_write"]:
+        say(f"would write {path}")
+
+
+def _show(report: dict[str, Any], files: list[Path]) -> None:
+    times = report["times"]
+    say(
+        f"start-up {times['start_up_s']:.2f} s, compile {times['compile_s']:.2f} s, run {times['run_s']:.2f} s "
+        f"({len(report['spectra'])} of {report['sizes']['points']} points)"
+    )
+    for row in report["spectra"][:12]:
+        name = f"k = {row['k_per_s']:g} /s: " if "k_per_s" in row else ""
+        peaks = ", ".join(f"{peak:.2f}" for peak in row["peaks_ppm"]) or "none"
+        say(f"{name}peaks at {peaks} ppm; centre of gravity {row['centre_of_gravity_ppm']:.2f} ppm; area {row['area']:.3f}")
+    if len(report["spectra"]) > 12:
+        say(f"... and {len(report['spectra']) - 12} more (all of them with --json)")
+    for path in files:
+        say(f"wrote {path}")
+
+
+def _finish(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
