@@ -45,7 +45,7 @@ class ResolutionWarning(JaxnmrWarning):
 
 
 class AxisWarning(JaxnmrWarning):
-    """The axis misses the line, or a part of it."""
+    """The axis misses the line."""
 
 
 def warn(message: str, category: type[JaxnmrWarning] = JaxnmrWarning) -> None:

@@ -78,7 +78,7 @@ class SolidEcho(eqx.Module):
             half-integer spin.
 
     References:
-        Solomon, Phys. Rev. 110, 61 (1958); Davis et al., Chem. Phys. Lett. 42, 390 (1976).
+        Davis et al., Chem. Phys. Lett. 42, 390 (1976), for 2H; Solomon, Phys. Rev. 110, 61 (1958), for half-integer spins.
     """
 
     tau: Any
@@ -145,8 +145,8 @@ def check_spin(echo: Echo | None, nucleus: Isotope) -> None:
     twice = round(2 * nucleus.spin)
     if isinstance(echo, SolidEcho) and twice % 2:
         raise ValueError(
-            f"echo: got SolidEcho for {nucleus.name}, of half-integer spin {twice}/2; the quadrupolar echo is of integer "
-            "spins, such as 2H. Use HahnEcho."
+            f"echo: got SolidEcho for {nucleus.name}, of half-integer spin {twice}/2; SolidEcho is implemented for "
+            "integer spins, such as 2H. Use HahnEcho."
         )
 
 

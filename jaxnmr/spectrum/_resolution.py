@@ -28,10 +28,12 @@ class Resolution:
         phases: samples, and start phases, of a rotor period (MAS at a finite rate). `phases` times the rate must exceed
             the whole line, sidebands included.
         samples: points of the free-induction decay; under MAS rounded up to whole rotor periods.
-        substeps: propagation steps for each sample (exchange under MAS); the error falls with their square.
+        substeps: propagation steps for each sample (exchange under MAS); the error falls with their fourth power for
+            slow jumps, with their square for fast ones or without `commutator`.
         grid: powder grid, `Fibonacci()` or `Octahedral(octant=...)`.
         commutator: of motion and precession in a step's exponent (fourth order); off leaves the mean generator alone.
-        smooth: spread each orientation over its cell (see `Fibonacci`); off for comparisons crystallite by crystallite.
+        smooth: spread each orientation over its cell (see `jaxnmr.spectrum._grids`); off for comparisons crystallite by
+            crystallite.
     """
 
     orientations: int | None = None
@@ -48,16 +50,6 @@ class Resolution:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int | np.integer) or value < least):
                 raise ValueError(f"{name}: got {value!r}; give an integer >= {least}, or None to have it chosen.")
-
-    def finer(self, factor: int = 2) -> Resolution:
-        """Every given size multiplied, for a look at convergence; orientations by the square."""
-        scale = lambda value, by: None if value is None else value * by  # noqa: E731
-        return dataclasses.replace(
-            self,
-            orientations=scale(self.orientations, factor**2),
-            phases=scale(self.phases, factor),
-            samples=scale(self.samples, factor**2),
-        )
 
 
 class Survey(NamedTuple):

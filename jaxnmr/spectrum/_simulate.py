@@ -134,7 +134,8 @@ def convergence(
 ) -> Convergence:
     """Measure the error of a resolution: refine one size at a time and compare spectra.
 
-    Orientations are quadrupled, phases doubled, samples doubled. Arguments as `simulate`, with concrete values.
+    Orientations are quadrupled; phases doubled, and with them the steps of a rotor period; samples doubled. Arguments as
+    `simulate`, with concrete values.
 
     Returns:
         Relative L2 changes over the axis; phases is 0 where there are none.

@@ -97,14 +97,14 @@ def coupling_irreps(
 
 
 def quadrupolar_ratio(sites: Sites, field: Float[Array, ""]) -> Float[Array, ""]:
-    r"""Largest $\nu_Q/\nu_0$ of the sites, $\nu_Q = 3|q|/(2I(2I-1))$ with |q| the largest eigenvalue's bound.
+    r"""Largest $\nu_Q/\nu_0$ of the sites, $\nu_Q = 3|q|/(2I(2I-1))$ with |q| = $C_Q\sqrt{1 + \eta^2/3}$.
 
     Second-order perturbation theory is in doubt above 0.1.
     """
     if sites.quadrupole is None:
         return jnp.zeros((), sites.shift.dtype)
     spin = sites.nucleus.spin
-    # sqrt(2/3) |q|_F is C_Q at eta = 0 and 13 % below it at most.
+    # sqrt(2/3) |q|_F is C_Q at eta = 0 and 15 % above it at most.
     size = jnp.sqrt(2 / 3 * jnp.max(jnp.sum(sites.quadrupole**2, axis=(1, 2))))
     return 3 * size / (2 * spin * (2 * spin - 1)) / jnp.abs(sites.nucleus.larmor_frequency(field))
 

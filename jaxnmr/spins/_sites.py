@@ -101,8 +101,8 @@ class Sites(eqx.Module):
         isotope: str,
         shielding: ArrayLike,
         efg: ArrayLike | None = None,
+        reference: float | tuple[float, float] | None = None,
         *,
-        reference: float | tuple[float, float],
         weights: ArrayLike | Sequence[float] | None = None,
     ) -> Sites:
         r"""Sites from computed shieldings and electric-field gradients.
@@ -116,10 +116,13 @@ class Sites(eqx.Module):
             weights: as in `Sites`.
 
         Raises:
-            ValueError: as `Sites`.
+            ValueError: as `Sites`; a reference that is missing.
         """
         nucleus = _nucleus(isotope)
-        shift = shielding_to_shift(_tensors("shielding", shielding), reference)
+        tensors = _tensors("shielding", shielding)
+        if reference is None:
+            raise ValueError(_no_reference(nucleus, tensors))
+        shift = shielding_to_shift(tensors, reference)
         coupling = None
         if efg is not None and nucleus.is_quadrupolar:
             coupling = efg_to_coupling(_tensors("efg", efg), nucleus)

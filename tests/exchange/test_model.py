@@ -92,3 +92,13 @@ def test_modes(k):
     totals = np.array([0.6, 0.6, 0.6, 0.4, 0.4])
     np.testing.assert_allclose(modes.to_sites @ modes.state * np.sqrt(totals), model.populations, atol=1e-13)
     np.testing.assert_allclose(modes.state @ modes.state, 1.0)
+
+
+def test_a_slow_fault_beside_fast_rates():
+    """What is wrong with a slow pair is seen although the rounding of a fast one is larger."""
+    fast = {(0, 1): 1e12, (1, 0): 3e12}
+    with pytest.raises(ValueError, match="populations"):
+        jn.ExchangeModel.from_rates(fast | {(1, 2): 1e2, (2, 1): 5e2}, populations=np.array([0.6, 0.2, 0.2]))
+    k = np.array([[-1e12, 1e12, 0.0], [1e12, -1e12 - 100.0, 100.0], [0.0, 100.0, -50.0]])
+    with pytest.raises(ValueError, match=r"column 2 sums to 50.*K\[j, j\]"):
+        jn.ExchangeModel.from_matrix(k)
