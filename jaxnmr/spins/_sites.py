@@ -186,8 +186,8 @@ def _nucleus(name: str) -> Isotope:
     return isotope(name)
 
 
-def _no_reference(nucleus: Isotope, shielding: np.ndarray) -> str:
-    iso = np.trace(shielding, axis1=1, axis2=2) / 3
+def _no_reference(nucleus: Isotope, shielding: ArrayLike) -> str:
+    iso = np.trace(np.asarray(shielding), axis1=1, axis2=2) / 3
     return (
         f"reference: missing; give the absolute shielding of {nucleus.name}'s reference compound in ppm, by the same "
         "program and method, or (slope, intercept) of shifts against shieldings. Approximately, for a site whose shift is "
