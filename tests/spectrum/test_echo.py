@@ -197,7 +197,7 @@ def test_infinite_rate():
     assert relative_l2(got.signal, _turned_back(signal, got)) < 1e-8
 
 
-@pytest.mark.parametrize("spinning", [False, True])
+@pytest.mark.parametrize("spinning", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_gradients(spinning):
     """In the rate of jumps and the delay (at rest) or the rotor's rate, forward and reverse, against differences."""
     resolution = jn.Resolution(20, 8 if spinning else None, 64, 1)
