@@ -124,9 +124,8 @@ def extended_czjzek(
 
     The average over U is a low-discrepancy rule in five dimensions, of equal weights, mean and covariance exact. Relative
     L2 errors of central-transition lines of 27Al, 14.1 T, $C_Q$ = 5 MHz, η = 0.3, ε = 0.4, 300 Hz wide: 4e-3 static and
-    2e-3 spinning; they fall about as $n^{-0.7}$, see `quadrature_error`. Smooth in the tensors, `sigma`, `epsilon` and
-    `correlated_shift`, both modes (`epsilon` not at
-    $C_0 = 0$).
+    2e-3 spinning without sidebands; they fall about as $n^{-0.7}$, see `quadrature_error`. Smooth in the tensors, `sigma`,
+    `epsilon` and `correlated_shift`, both modes (`epsilon` not at $C_0 = 0$).
 
     Args:
         sites: means, with `quadrupole`.
