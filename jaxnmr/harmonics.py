@@ -16,7 +16,7 @@ from functools import cache
 
 import numpy as np
 
-__all__ = ["components", "frames", "harmonics", "project", "quadrature"]
+__all__ = ["components", "fibonacci_hemisphere", "frames", "harmonics", "project", "quadrature", "smoothed", "zonal"]
 
 MAX_RANK = 4
 
@@ -94,3 +94,34 @@ def frames(directions: np.ndarray) -> np.ndarray:
     first = axis - (axis * n).sum(-1, keepdims=True) * n
     first = first / np.linalg.norm(first, axis=-1, keepdims=True)
     return np.stack([first, np.cross(n, first), n], axis=-1)
+
+
+def fibonacci_hemisphere(count: int) -> np.ndarray:
+    """Unit vectors (count, 3) along a Fibonacci spiral on the hemisphere, each standing for the same solid angle.
+
+    References:
+        Swinbank and Purser, Q. J. R. Meteorol. Soc. 132, 1769 (2006).
+    """
+    i = np.arange(count)
+    z = (i + 0.5) / count
+    phi = np.pi * (np.sqrt(5) - 1) * i
+    s = np.sqrt(1 - z**2)
+    return np.stack([s * np.cos(phi), s * np.sin(phi), z], axis=-1)
+
+
+def zonal(z, ranks: tuple[int, ...]) -> list:
+    r"""$P_l(z)$ for each coefficient: a turn about an axis at $\arccos z$ to the field scales rank l by it.
+
+    Args:
+        z: cosine of the angle, a number, NumPy or JAX scalar.
+        ranks: which ranks, in order.
+    """
+    legendre = [1 + 0 * z, z]
+    for rank in range(1, max(ranks)):
+        legendre.append(((2 * rank + 1) * z * legendre[rank] - rank * legendre[rank - 1]) / (rank + 1))
+    return [legendre[rank] for rank, _ in components(ranks)]
+
+
+def smoothed(spread, ranks: tuple[int, ...]) -> list:
+    r"""$1 - l(l+1)s^2/2$ for each coefficient: what averaging over cells of mean-square extent s^2 leaves of rank l."""
+    return [1 - 0.5 * rank * (rank + 1) * spread for rank, _ in components(ranks)]

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxnmr.exchange._liouvillian import Liouvillian, exchange_populations, liouvillian as liouvillian_of_sites
+from jaxnmr.exchange._liouvillian import Liouvillian, exchange_populations, site_liouvillian
 from jaxnmr.exchange._merge import lump, partition
 from jaxnmr.exchange._model import ExchangeModel, Group
 from jaxnmr.exchange._modes import motional_modes
@@ -68,8 +68,8 @@ def liouvillian(
         the groups.
     """
     if not isinstance(model, AveragedExchange):
-        return liouvillian_of_sites(sites, model, m, field, linewidth)
-    whole = liouvillian_of_sites(sites, model, m, field, None)
+        return site_liouvillian(sites, model, m, field, linewidth)
+    whole = site_liouvillian(sites, model, m, field, None)
     lumped = lump(model, exchange_populations(sites, model), model.averaged)
     modes = motional_modes(lumped.exchange, lumped.exchange.populations)
     up = modes.to_modes @ lumped.members @ whole.to_sites

@@ -26,9 +26,9 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxnmr.exchange._liouvillian import exchange_populations
-from jaxnmr.exchange._merge import shares
 from jaxnmr.exchange._model import ExchangeModel
-from jaxnmr.harmonics import components, harmonics
+from jaxnmr.exchange._modes import shares
+from jaxnmr.harmonics import components, fibonacci_hemisphere, harmonics, zonal
 from jaxnmr.spins import PAIR_RANKS, RANKS, Sites, coupling_irreps, frequency_irreps
 
 __all__ = ["Cost", "Known", "cost", "frequencies", "rate_error", "survey"]
@@ -77,15 +77,10 @@ def survey(
     averaged_about: float | None,
 ) -> Known:
     """Gather a problem; `averaged_about` is the angle of an infinitely fast rotor, of which its means remain."""
-    scale = np.ones(len(components(PAIR_RANKS)))
+    values = harmonics(fibonacci_hemisphere(_DIRECTIONS).T, PAIR_RANKS)
+    basis = np.stack([np.broadcast_to(value, (_DIRECTIONS,)) for value in values])
     if averaged_about is not None:
-        legendre = [np.polynomial.legendre.legval(np.cos(averaged_about), [0.0] * rank + [1.0]) for rank in PAIR_RANKS]
-        scale = np.array([legendre[PAIR_RANKS.index(rank)] for rank, _ in components(PAIR_RANKS)])
-    i = np.arange(_DIRECTIONS)
-    z, phi = (i + 0.5) / _DIRECTIONS, np.pi * (np.sqrt(5) - 1) * i
-    s = np.sqrt(1 - z**2)
-    values = harmonics(np.stack([s * np.cos(phi), s * np.sin(phi), z]), PAIR_RANKS)
-    basis = np.stack([np.broadcast_to(value, z.shape) for value in values]) * scale[:, None]
+        basis = basis * np.array(zonal(np.cos(averaged_about), PAIR_RANKS))[:, None]
     p = np.asarray(exchange_populations(sites, model), dtype=np.float64)
     rates = np.asarray(model.rates, dtype=np.float64)
     return Known(sites, rates, p, jnp.asarray(field, sites.shift.dtype), ms, linewidth, basis)

@@ -13,7 +13,7 @@ from jaxnmr.exchange._model import ExchangeModel
 from jaxnmr.exchange._modes import Modes, motional_modes
 from jaxnmr.spins import PAIR_RANKS, RANKS, Sites, coupling_irreps, frequency_irreps
 
-__all__ = ["Liouvillian", "exchange_populations", "liouvillian"]
+__all__ = ["Liouvillian", "exchange_populations", "site_liouvillian"]
 
 
 class Liouvillian(eqx.Module):
@@ -89,25 +89,14 @@ def exchange_populations(sites: Sites, model: ExchangeModel) -> Float[Array, " s
     return p
 
 
-def liouvillian(
+def site_liouvillian(
     sites: Sites,
     model: ExchangeModel,
     m: float,
     field: Float[Array, ""],
     linewidth: Float[Array, " site"] | None,
 ) -> Liouvillian:
-    """Assemble the generator of the transition (m, m - 1) in the basis of the motion's modes.
-
-    Args:
-        sites: tensors of the N sites.
-        model: their jumps.
-        m: upper level.
-        field: tesla.
-        linewidth: Lorentzian FWHM of each site, Hz, where they differ; None where one width is applied afterwards.
-
-    Returns:
-        The generator; quadrupolar nuclei carry the second-order term of moving sites.
-    """
+    """The generator of the transition (m, m - 1) with every jump followed; arguments as `jaxnmr.exchange.liouvillian`."""
     populations = exchange_populations(sites, model)
     modes = motional_modes(model, populations)
     relaxation = modes.rates

@@ -11,9 +11,10 @@ from jaxtyping import Array, ArrayLike, Float
 
 from jaxnmr.exchange._liouvillian import exchange_populations
 from jaxnmr.exchange._model import ExchangeModel
+from jaxnmr.exchange._modes import shares
 from jaxnmr.spins import Sites
 
-__all__ = ["Lumped", "Reduced", "lump", "merge", "partition", "shares"]
+__all__ = ["Lumped", "Reduced", "lump", "merge", "partition"]
 
 Groups = Sequence[Sequence[int]]
 
@@ -97,17 +98,6 @@ def lump(exchange: ExchangeModel, populations: Float[Array, " site"], groups: tu
     index = {site: g for g, group in enumerate(groups) for site in group}
     connected = tuple(tuple(sorted({index[site] for site in group})) for group in exchange.groups)
     return Lumped(ExchangeModel(off - jnp.diag(off.sum(axis=0)), member @ p, connected, True), member, share)
-
-
-def shares(populations: Float[Array, " site"], groups: tuple[tuple[int, ...], ...]) -> Float[Array, " site"]:
-    """Population of each site within its group; equal where the group is empty."""
-    p = populations
-    for group in groups:
-        members = np.asarray(group)
-        total = populations[members].sum()
-        empty = total <= 0
-        p = p.at[members].set(jnp.where(empty, 1 / len(group), populations[members] / jnp.where(empty, 1.0, total)))
-    return p
 
 
 def partition(groups: Groups, exchange: ExchangeModel) -> tuple[tuple[int, ...], ...]:

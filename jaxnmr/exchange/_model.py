@@ -34,6 +34,21 @@ class ExchangeModel(eqx.Module):
     groups: tuple[Group, ...] = eqx.field(static=True)
     given: bool = eqx.field(static=True, default=False)
 
+    def __check_init__(self) -> None:
+        """Shapes and groups must fit; `from_rates` and `from_matrix` check the values too.
+
+        Raises:
+            ValueError: naming the attribute.
+        """
+        shape = jnp.shape(self.rates)
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise ValueError(f"rates: got shape {shape}; give a square matrix (site, site).")
+        if jnp.shape(self.populations) != shape[:1]:
+            came = jnp.shape(self.populations)
+            raise ValueError(f"populations: got shape {came} for {shape[0]} sites; give ({shape[0]},).")
+        if sorted(site for group in self.groups for site in group) != list(range(shape[0])):
+            raise ValueError(f"groups: got {self.groups}; name each of the {shape[0]} sites once.")
+
     def __len__(self) -> int:
         """Number of sites."""
         return self.rates.shape[0]

@@ -16,7 +16,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxnmr.exchange._model import ExchangeModel
 
-__all__ = ["Modes", "motional_modes"]
+__all__ = ["Modes", "motional_modes", "shares"]
 
 
 class Modes(eqx.Module):
@@ -67,16 +67,15 @@ def motional_modes(model: ExchangeModel, populations: Float[Array, " site"]) -> 
     basis = jnp.zeros((n, n), populations.dtype)
     state = jnp.zeros((n,), populations.dtype)
     slow = np.zeros(n, dtype=bool)
+    share = shares(populations, model.groups)
     for group in model.groups:
         members = np.asarray(group)
         total = populations[members].sum()
-        # A group without intensity (total 0) is kept harmless: its shares are then equal.
         empty = total <= 0
-        share = jnp.where(empty, 1 / len(group), populations[members] / jnp.where(empty, 1.0, total))
-        basis = basis.at[np.ix_(members, members)].set(_reflection(jnp.sqrt(share)))
+        basis = basis.at[np.ix_(members, members)].set(_reflection(jnp.sqrt(share[members])))
         state = state.at[members[0]].set(jnp.sqrt(jnp.where(empty, 0.0, jnp.where(empty, 1.0, total))))
         slow[members[0]] = True
-    root = jnp.sqrt(_conditional(model, populations))
+    root = jnp.sqrt(share)  # the similarity needs only ratios within a group
     to_modes = basis.T / root[None, :]
     to_sites = root[:, None] * basis
     fast = np.outer(~slow, ~slow)
@@ -84,14 +83,14 @@ def motional_modes(model: ExchangeModel, populations: Float[Array, " site"]) -> 
     return Modes(to_modes, to_sites, (rates + rates.T) / 2, state)
 
 
-def _conditional(model: ExchangeModel, populations: Array) -> Array:
-    """Populations within each group, summing to one in each: the similarity needs only their ratios."""
+def shares(populations: Float[Array, " site"], groups: tuple[tuple[int, ...], ...]) -> Float[Array, " site"]:
+    """Population of each site within its group; equal where the group has no intensity, which keeps it harmless."""
     p = populations
-    for group in model.groups:
+    for group in groups:
         members = np.asarray(group)
-        total = p[members].sum()
+        total = populations[members].sum()
         empty = total <= 0
-        p = p.at[members].set(jnp.where(empty, 1 / len(group), p[members] / jnp.where(empty, 1.0, total)))
+        p = p.at[members].set(jnp.where(empty, 1 / len(group), populations[members] / jnp.where(empty, 1.0, total)))
     return p
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxnmr.exchange import ExchangeModel, Liouvillian, exchange_populations, liouvillian
-from jaxnmr.harmonics import harmonics
+from jaxnmr.harmonics import harmonics, zonal
 from jaxnmr.spectrum._axis import Axis
 from jaxnmr.spectrum._echoes import SolidEcho
 from jaxnmr.spectrum._experiments import MAS, Static
@@ -21,7 +21,6 @@ from jaxnmr.spectrum._grids import Fibonacci
 from jaxnmr.spectrum._pathways import Pathway, pathways
 from jaxnmr.spectrum._powder import powder_cells
 from jaxnmr.spectrum._resolution import BAND, Resolution
-from jaxnmr.spectrum._rotor import polar_means
 from jaxnmr.spectrum._solver_echo import Leg, Refocusing
 from jaxnmr.spectrum._solver_mas import mas_exchange_signal
 from jaxnmr.spectrum._solver_rigid import rigid_signal
@@ -150,7 +149,7 @@ def decay_of(problem: Problem, resolution: Resolution) -> Decay:
             generator = liouvillian(sites, model, m, experiment.field, width).shifted(centre)
             if angle is None or spinning:
                 return generator
-            scale = polar_means(angle, generator.ranks)[:, None, None].astype(generator.precession.dtype)
+            scale = jnp.stack(zonal(jnp.cos(angle), generator.ranks))[:, None, None].astype(generator.precession.dtype)
             return dataclasses.replace(generator, precession=generator.precession * scale)
 
         generator = generator_of(m, linewidth, carrier)
@@ -236,7 +235,7 @@ def _extent(sites: Sites, experiment: Experiment, exchange: ExchangeModel | None
         irreps = frequency_irreps(sites, m, experiment.field, second_order=True)
         averaged = irreps
         if isinstance(experiment, MAS):
-            averaged = irreps * polar_means(experiment.angle, RANKS)[:, None]
+            averaged = irreps * jnp.stack(zonal(jnp.cos(experiment.angle), RANKS))[:, None]
         rest = averaged.T @ basis
         patterns.append((rest.max(axis=1) - rest.min(axis=1)).max())
         whole = rest if infinite else irreps.T @ basis

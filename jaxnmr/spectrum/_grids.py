@@ -20,9 +20,9 @@ from functools import cache
 
 import numpy as np
 
-from jaxnmr.harmonics import components, frames, harmonics
+from jaxnmr.harmonics import fibonacci_hemisphere, frames, harmonics
 
-__all__ = ["Fibonacci", "Grid", "Octahedral", "Points", "basis_gradients", "smoothed_ranks"]
+__all__ = ["Fibonacci", "Grid", "Octahedral", "Points", "basis_gradients"]
 
 # s^2 over the cell's area: 1/12 is the exact second moment of a square cell; a little more also covers the unevenness of
 # the lattice (scan over 0.09 ... 0.25 on static CSA and second-order patterns).
@@ -82,12 +82,7 @@ class Octahedral(Grid):
 
 @cache
 def _fibonacci(count: int) -> Points:
-    i = np.arange(count)
-    z = (i + 0.5) / count
-    phi = np.pi * (np.sqrt(5) - 1) * i
-    s = np.sqrt(1 - z**2)
-    directions = np.stack([s * np.cos(phi), s * np.sin(phi), z], axis=-1)
-    return Points(directions, np.full(count, 1 / count), np.full(count, _SPREAD * 2 * np.pi / count))
+    return Points(fibonacci_hemisphere(count), np.full(count, 1 / count), np.full(count, _SPREAD * 2 * np.pi / count))
 
 
 @cache
@@ -133,9 +128,3 @@ def basis_gradients(directions: bytes, ranks: tuple[int, ...]) -> tuple[np.ndarr
     values = np.stack(harmonics(n.T, ranks) if len(n) else [])
     slopes = [np.imag(np.stack(harmonics((n + 1j * step * axes[:, :, k]).T, ranks))) / step for k in (0, 1)]
     return np.broadcast_to(values, (len(values), len(n))).copy(), np.stack(slopes)
-
-
-def smoothed_ranks(spread: np.ndarray, ranks: tuple[int, ...]) -> np.ndarray:
-    """The factors $1 - l(l+1)s^2/2$ of each coefficient at each orientation, (coefficient, orientation)."""
-    rank = np.array([rank for rank, _ in components(ranks)])
-    return 1 - np.outer(rank * (rank + 1) / 2, spread)

@@ -11,16 +11,18 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxnmr.exchange import Liouvillian
-from jaxnmr.harmonics import components, frames, harmonics
+from jaxnmr.harmonics import frames, harmonics, smoothed
 from jaxnmr.spectrum._expm1 import expm1
 from jaxnmr.spectrum._grids import Points
 from jaxnmr.spectrum._propagators import powers
 
-__all__ = ["Cells", "damping", "dwell_times", "evaluate_irreps", "lagrange", "powder_cells", "powder_sum"]
+__all__ = ["CACHED", "Cells", "damping", "dwell_times", "evaluate_irreps", "lagrange", "powder_cells", "powder_sum"]
 
-# Bytes that one chunk may use: a few level-two caches; and residuals above which a gradient recomputes chunks.
+# Bytes that one chunk may use, and residuals above which a gradient recomputes chunks. A rotor period is many small
+# operations, which want long rows; a static crystallite is few passes over its powers, which want the level-two cache.
 _CHUNK = 32 * 2**20
 _RESIDUALS = 200 * 2**20
+CACHED = 8 * 2**20
 
 
 class Cells(eqx.Module):
@@ -37,8 +39,7 @@ class Cells(eqx.Module):
 
     def smoothing(self, ranks: tuple[int, ...]) -> Float[Array, "irrep orientation"]:
         """Heat-kernel factors of each coefficient."""
-        rank = np.array([rank for rank, _ in components(ranks)])
-        return 1 - jnp.asarray(rank * (rank + 1) / 2, self.spread.dtype)[:, None] * self.spread[None, :]
+        return jnp.stack(smoothed(self.spread, ranks))
 
 
 def powder_cells(points: Points, smooth: bool, dtype) -> Cells:
@@ -123,10 +124,12 @@ def lagrange(nodes: tuple[float, ...], count: int) -> np.ndarray:
     return weights
 
 
-def powder_sum(chunk: Callable[[Cells], Array], cells: Cells, per_cell: int) -> Array:
-    """Sum of `chunk` over parts of the powder, sized to use about `per_cell` bytes for each crystallite."""
+def powder_sum(
+    chunk: Callable[[Cells], Array], cells: Cells, per_cell: int, part: int = _CHUNK, residuals: int = _RESIDUALS
+) -> Array:
+    """Sum of `chunk` over parts of the powder, sized to use about `part` bytes at `per_cell` for each crystallite."""
     count = cells.weights.shape[0]
-    size = int(np.clip(_CHUNK // per_cell, 32, count))
+    size = int(np.clip(part // per_cell, 32, count))
     parts = -(-count // size)
     size = -(-count // parts)
     if parts == 1:
@@ -138,7 +141,7 @@ def powder_sum(chunk: Callable[[Cells], Array], cells: Cells, per_cell: int) -> 
     live = jnp.arange(parts * size) < count
     padded = eqx.tree_at(lambda c: c.weights, padded, jnp.where(live, padded.weights, 0.0))
     stacked = jax.tree.map(lambda x: x.reshape(parts, size, *x.shape[1:]), padded)
-    body = jax.checkpoint(chunk) if count * per_cell > _RESIDUALS else chunk
+    body = jax.checkpoint(chunk) if count * per_cell > residuals else chunk
     shape = jax.eval_shape(chunk, jax.tree.map(lambda x: x[0], stacked))
     total = jnp.zeros(shape.shape, shape.dtype)
     return jax.lax.scan(lambda total, part: (total + body(part), None), total, stacked)[0]

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from jaxnmr.harmonics import harmonics
 
-__all__ = ["accumulated", "cone", "phases", "polar_means", "step_means", "step_moments"]
+__all__ = ["accumulated", "cone", "phases", "step_means", "step_moments"]
 
 
 def phases(ranks: tuple[int, ...]) -> int:
@@ -39,17 +39,6 @@ def cone(
     ]
     values = harmonics(components, ranks)
     return jnp.stack([jnp.broadcast_to(value, components[0].shape) for value in values])
-
-
-def polar_means(angle: Float[Array, ""], ranks: tuple[int, ...]) -> Float[Array, " irrep"]:
-    r"""$P_l(\cos\theta)$ of each coefficient: a rotor turn scales rank l of the generator by it."""
-    from jaxnmr.harmonics import components
-
-    z = jnp.cos(angle)
-    legendre = [jnp.ones_like(z), z]
-    for rank in range(1, max(ranks)):
-        legendre.append(((2 * rank + 1) * z * legendre[rank] - rank * legendre[rank - 1]) / (rank + 1))
-    return jnp.stack([legendre[rank] for rank, _ in components(ranks)])
 
 
 @cache

@@ -6,18 +6,17 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
 
-from jaxnmr.errors import AxisWarning, PerturbationWarning, PrecisionWarning, ResolutionWarning, is_concrete, kept, warn
+from jaxnmr.errors import is_concrete, kept
 from jaxnmr.exchange import ExchangeModel, exchange_populations
-from jaxnmr.spectrum._assemble import Decay, Experiment, Problem, decay_of, spectrum_of, survey_of
+from jaxnmr.spectrum._assemble import Decay, Experiment, Problem, decay_of, spectrum_of
 from jaxnmr.spectrum._axis import Axis
-from jaxnmr.spectrum._echoes import check_spin, known_delay
+from jaxnmr.spectrum._echoes import check_spin
 from jaxnmr.spectrum._experiments import MAS, Static
-from jaxnmr.spectrum._resolution import Resolution, Survey, choose
+from jaxnmr.spectrum._resolution import Resolution
+from jaxnmr.spectrum._sizes import sizes_of
 from jaxnmr.spectrum._spectrum import Spectrum
 from jaxnmr.spins import Sites, transitions
 
@@ -80,7 +79,7 @@ def simulate(
             or the axis is too coarse for the linewidth.
     """
     problem = _stated(sites, experiment, axis, exchange, linewidth, gaussian)
-    return spectrum_of(problem, _resolve(problem, resolution))
+    return spectrum_of(problem, sizes_of(problem, resolution))
 
 
 def decay(
@@ -102,7 +101,7 @@ def decay(
     """
     allow_zero = resolution is not None and bool(resolution.samples)
     problem = _stated(sites, experiment, axis, exchange, linewidth, 0.0, allow_zero)
-    return decay_of(problem, _resolve(problem, resolution))
+    return decay_of(problem, sizes_of(problem, resolution))
 
 
 def resolve(
@@ -119,7 +118,7 @@ def resolve(
 
     Arguments as `simulate`.
     """
-    return _resolve(_stated(sites, experiment, axis, exchange, linewidth, gaussian, allow_zero=True), resolution)
+    return sizes_of(_stated(sites, experiment, axis, exchange, linewidth, gaussian, allow_zero=True), resolution)
 
 
 def convergence(
@@ -141,7 +140,7 @@ def convergence(
         Relative L2 changes over the axis; phases is 0 where there are none.
     """
     problem = _stated(sites, experiment, axis, exchange, linewidth, gaussian)
-    base = _resolve(problem, resolution)
+    base = sizes_of(problem, resolution)
     assert base.orientations is not None and base.samples is not None
 
     def run(resolution: Resolution) -> np.ndarray:
@@ -178,68 +177,6 @@ def _stated(
     return Problem(sites, experiment, axis, exchange, *_widths(sites, linewidth, gaussian, allow_zero))
 
 
-def _resolve(problem: Problem, resolution: Resolution | None) -> Resolution:
-    """See `resolve`."""
-    sites, experiment, axis, exchange, width, spread = problem
-    axis_hz = _known(lambda: axis.in_hz(jnp.abs(sites.nucleus.larmor_frequency(experiment.field))), axis, experiment.field)
-    rate = None
-    if isinstance(experiment, MAS) and not experiment.infinite:
-        rate = float(experiment.rate) if is_concrete(experiment.rate) else None
-        if rate is None and (resolution is None or resolution.phases is None or resolution.samples is None):
-            raise ValueError(
-                "resolution: the spinning rate is traced, so the number of rotor phases cannot be chosen; pass "
-                "resolution=Resolution(phases=..., samples=...), or keep `rate` out of jit."
-            )
-    if axis_hz is None:
-        if resolution is None or None in (resolution.orientations, resolution.samples):
-            raise ValueError(
-                "resolution: field or axis is traced, so sizes cannot be chosen; pass resolution="
-                "Resolution(orientations=..., phases=..., samples=...), or keep them out of jit."
-            )
-        return dataclasses.replace(resolution, substeps=resolution.substeps or 1)
-    low_axis, high_axis = float(axis_hz.min()), float(axis_hz.max())
-    extent = high_axis - low_axis
-    step = extent / (axis.points - 1)
-    lorentzian = float(np.min(np.asarray(width))) if is_concrete(width) else 0.0
-    gauss = float(np.asarray(spread)) if is_concrete(spread) else 0.0
-    known_width = is_concrete(width, spread) and lorentzian + gauss > 0
-    if not known_width and lorentzian + gauss == 0:
-        lorentzian = min(2 * step, extent / 500)  # narrower than shows well on this axis
-    if is_concrete(sites, experiment):
-        with jax.ensure_compile_time_eval():
-            low, high, pattern, ratio = (
-                float(x) for x in survey_of(sites, experiment, exchange if is_concrete(exchange) else None)
-            )
-        if ratio > 0.1:
-            warn(
-                f"quadrupole: nu_Q / nu_0 = {ratio:.2g} for {sites.isotope} at {float(experiment.field):g} T; second-order "
-                "perturbation theory is in doubt above 0.1. Use a higher field.",
-                PerturbationWarning,
-            )
-        reach = 3 * (lorentzian + gauss)
-        if high + reach < low_axis or low - reach > high_axis:
-            scale = 1e6 / float(np.abs(sites.nucleus.larmor_frequency(experiment.field)))
-            warn(
-                f"axis: the window {low_axis:.6g} to {high_axis:.6g} Hz misses the line, which lies at {low:.6g} to "
-                f"{high:.6g} Hz ({low * scale:.5g} to {high * scale:.5g} ppm).",
-                AxisWarning,
-            )
-    else:
-        low, high, pattern = low_axis, high_axis, extent if rate is None else extent / 4
-    survey = Survey(low, high, pattern, low_axis, high_axis, lorentzian, gauss, known_delay(experiment.echo, rate))
-    final, chosen = choose(resolution, survey, rate, exchange is not None)
-    if known_width and step > 1.5 * (lorentzian + gauss):
-        warn(
-            f"axis: points are {step:.4g} Hz apart, the narrowest line is {lorentzian + gauss:.4g} Hz wide; use at least "
-            f"{int(extent / (lorentzian + gauss)) + 2} points, or a wider line.",
-            ResolutionWarning,
-        )
-    _check_precision(sites, exchange, lorentzian + gauss)
-    if resolution is not None and known_width:
-        _compare(final, chosen, lorentzian + gauss)
-    return final
-
-
 def _widths(
     sites: Sites, linewidth: ArrayLike | Sequence[float], gaussian: ArrayLike, allow_zero: bool = False
 ) -> tuple[Any, Any]:
@@ -273,52 +210,3 @@ def _check(sites: Sites, experiment: Experiment, axis: Axis, exchange: ExchangeM
     check_spin(experiment.echo, sites.nucleus)
     if exchange is not None:
         exchange_populations(sites, exchange)
-
-
-def _known(make, *needs) -> np.ndarray | None:
-    """A value computed now, or None where something it needs is traced."""
-    if not is_concrete(*needs):
-        return None
-    with jax.ensure_compile_time_eval():
-        return np.asarray(make(), dtype=np.float64)
-
-
-def _check_precision(sites: Sites, exchange: ExchangeModel | None, width: float) -> None:
-    """Warn where rates of one group lie so far apart that the fast ones' rounding broadens the slow.
-
-    Only the stationary state of a group is kept exact; each of its other modes errs by about eps k_max.
-    """
-    # What `reduce` made keeps fast motions out of the line's modes.
-    if type(exchange) is not ExchangeModel or len(exchange) < 3 or not is_concrete(exchange) or width == 0:
-        return
-    eps = float(jnp.finfo(sites.shift.dtype).eps)
-    rates, p = (np.asarray(x, dtype=np.float64) for x in (exchange.rates, exchange.populations))
-    for group in exchange.groups:
-        members = np.asarray(group)
-        if len(members) < 3 or not (p[members] > 0).all():
-            continue
-        root = np.sqrt(p[members])
-        decays = np.linalg.eigvalsh(rates[np.ix_(members, members)] * root[None, :] / root[:, None])
-        slow, fast = -np.sort(decays)[[-2, 0]]
-        if slow < 1e-3 * fast and eps * fast > 0.05 * np.pi * width:
-            warn(
-                f"exchange: the motions of sites {list(group)} have rates from {slow:.2g} to {fast:.2g} /s; in "
-                f"{jnp.dtype(sites.shift.dtype).name} the fast one's rounding broadens the slow one's line of "
-                f"{width:.3g} Hz. Turn on jax_enable_x64 first, or merge the fast sites by jaxnmr.reduce.",
-                PrecisionWarning,
-            )
-
-
-def _compare(final: Resolution, chosen: Resolution, width: float) -> None:
-    """Warn of given sizes far below what the linewidth asks for."""
-    for name, slack, cure in (
-        ("orientations", 8, "powder ripples will show"),
-        ("phases", 1.3, "sidebands will fold"),
-        ("samples", 2, "the decay will be cut short"),
-    ):
-        have, want = getattr(final, name), getattr(chosen, name)
-        if have is not None and want is not None and have * slack < want:
-            warn(
-                f"resolution: {name}={have} is coarse for a line of {width:.4g} Hz ({cure}); {want} would be chosen.",
-                ResolutionWarning,
-            )

@@ -25,11 +25,11 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxnmr.exchange import Liouvillian
-from jaxnmr.harmonics import harmonics
+from jaxnmr.harmonics import harmonics, zonal
 from jaxnmr.spectrum._expm1 import expm1, multiply
 from jaxnmr.spectrum._powder import Cells, damping, dwell_times, evaluate_irreps, lagrange, powder_sum
 from jaxnmr.spectrum._propagators import magnus_correction, powers
-from jaxnmr.spectrum._rotor import cone, phases, polar_means, step_means, step_moments
+from jaxnmr.spectrum._rotor import cone, phases, step_means, step_moments
 from jaxnmr.spectrum._solver_echo import Refocusing, matrices, rotor_top
 
 __all__ = ["mas_exchange_signal"]
@@ -65,8 +65,8 @@ def mas_exchange_signal(
     Returns:
         The decay and, of an echo, its slope at t = 0.
     """
-    n = generator.state.shape[0]
     state = generator.state
+    n = state.shape[0]
     step_count = phase_count * substeps
     dt = 1 / (rate * step_count)
     means, moments = (
@@ -84,8 +84,7 @@ def mas_exchange_signal(
     if echo is not None:
         legs = tuple(dataclasses.replace(leg, before=with_commutator(leg.before)) for leg in echo.legs)
         echo = dataclasses.replace(echo, after=with_commutator(echo.after), legs=legs)
-    polar = polar_means(angle, generator.ranks)
-
+    polar = jnp.stack(zonal(jnp.cos(angle), generator.ranks))
     dwell = [dwell_times(generator, 1 / rate, periods, node) for node in _NODES]
 
     def chunk(part: Cells) -> Array:
@@ -100,46 +99,15 @@ def mas_exchange_signal(
             shape = jnp.concatenate([shape, jnp.einsum("sp,rpc->rsc", moments, path)])
         shape = shape.reshape(shape.shape[0], -1)
 
-        def steps(generator: Liouvillian) -> tuple[Array, Array]:
-            """Exponents, and propagators over a sample (phase, mode, mode, crystallite)."""
-            matrix = matrices(generator, evaluate_irreps(generator.precession, shape))
-            # Substeps first, so that those of one number lie together; `split` and not indices: its transpose is one copy.
-            e = expm1(matrix * dt.astype(matrix.dtype)).reshape(n, n, substeps, phase_count * count)
-            step = jnp.eye(n, dtype=e.dtype)[:, :, None] + jnp.zeros_like(e[:, :, 0])
-            for substep in jnp.split(e, substeps, axis=2):
-                step = step + multiply(substep[:, :, 0], step)
-            return matrix, jnp.moveaxis(step.reshape(n, n, phase_count, count), 2, 0)
+        def propagate(generator: Liouvillian) -> tuple[Array, Array]:
+            return _sample_propagators(generator, shape, dt, substeps, phase_count)
 
-        matrix, step = steps(stepped)
-        start = jnp.broadcast_to(jnp.eye(n, dtype=step.dtype)[:, :, None], (n, n, count))
-        read = state.astype(step.dtype)[:, None, None]
-
-        def forward(a, u_j):
-            return multiply(u_j, a), (read * a).sum(0)
-
-        def backward(b, u_j):
-            b = multiply(b, u_j)
-            return b, (b * read[:, :, 0][None]).sum(1) if top is None else b
-
-        top = None if echo is None else rotor_top(echo, lambda other: steps(other)[1])  # (site, phase, crystallite)
-        period, left = jax.lax.scan(forward, start, step)
-        _, right = jax.lax.scan(backward, start, step, reverse=True)
-        if top is None:
-            share = (generator.to_sites @ state)[None, :, None]
-        else:
-            share = jnp.moveaxis(top, 1, 0)
-            right = jnp.einsum("jabc,bi,jic->jac", right, generator.to_modes.astype(right.dtype), share)
-        # left: (phase, site, crystallite) = l_j;  right likewise = r_j.
-        # The start in the basis of sites, so that each may be damped by itself.
-        right = jnp.einsum("ia,jac->jic", generator.to_sites.astype(right.dtype), right)
+        exponent, step = propagate(stepped)
+        top = None if echo is None else rotor_top(echo, lambda other: propagate(other)[1])  # (site, phase, crystallite)
+        share = (generator.to_sites @ state)[None, :, None] if top is None else jnp.moveaxis(top, 1, 0)
+        period, left, right = _within_period(generator, step, top)
         right = right * (part.weights / phase_count)[None, None, :].astype(right.dtype)
-        left = jnp.concatenate([left, (left[:, :, None] * period[None]).sum(1)])
-
-        def correlate(_, q):
-            window = jax.lax.dynamic_slice_in_dim(left, q, phase_count)
-            return None, (window[:, :, None] * right[:, None, :]).sum(0)
-
-        _, correlation = jax.lax.scan(correlate, None, jnp.arange(phase_count))  # (q, l, r, crystallite)
+        correlation = _correlations(left, right)
         origin = jnp.broadcast_to(generator.to_modes.astype(step.dtype)[:, :, None], (n, n, count))
         power = powers(period, periods - 1, origin)  # (period, mode, site, crystallite)
         later = jnp.zeros((), step.dtype)
@@ -152,25 +120,17 @@ def mas_exchange_signal(
             shaped = correlation * curve.astype(step.dtype)[:, None, None, None]
             later = later + weighted @ shaped.reshape(phase_count, -1).T
 
-        # The first period, from every start phase and site: vector (mode, start phase, site, crystallite).
+        # Start vectors (mode, start phase, site, crystallite).
         vector = generator.to_modes.astype(step.dtype)[:, None, :, None]
         vector = jnp.broadcast_to(vector * share[None].astype(step.dtype), (n, phase_count, n, count))
-        by_phase = jnp.moveaxis(step, 0, 2)[:, :, :, None, :]
-        fades = first_fade * (part.weights / phase_count)[None, None, :]
-
-        def propagate(v, fades):
-            signal = (v * read[:, :, :, None]).sum((0, 1))
-            v = (by_phase * v[None]).sum(1)
-            return jnp.roll(v, 1, axis=1), (signal * fades.astype(v.dtype)).sum()
-
-        _, first = jax.lax.scan(propagate, vector, fades)
+        first = _first_period(state, vector, step, first_fade * (part.weights / phase_count)[None, None, :])
         signal = jnp.concatenate([first[None], later]).reshape(-1)
         if echo is None:
             return signal
         # The generator where a sample starts: half way between the means of the steps on either side.
-        exponents = matrix.reshape(n, n, substeps, phase_count, count)
+        exponents = exponent.reshape(n, n, substeps, phase_count, count)
         exponents = (exponents[:, :, 0] + jnp.roll(exponents[:, :, -1], 1, axis=2)) / 2
-        rising = (read[:, None] * exponents).sum(0)  # (mode, phase, crystallite)
+        rising = (state.astype(step.dtype)[:, None, None, None] * exponents).sum(0)  # (mode, phase, crystallite)
         weighted = vector.sum(2) * (part.weights / phase_count)[None, None, :].astype(step.dtype)
         return jnp.concatenate([signal, (rising * weighted).sum()[None]])
 
@@ -178,6 +138,69 @@ def mas_exchange_signal(
     total = powder_sum(chunk, cells, per_cell)
     length = periods * phase_count
     return total[:length], None if echo is None else total[length]
+
+
+def _sample_propagators(
+    generator: Liouvillian, shape: Float[Array, "irrep batch"], dt: Float[Array, ""], substeps: int, phase_count: int
+) -> tuple[Array, Array]:
+    """Exponents of the steps, $s^{-1}$, and propagators over a sample interval, (phase, mode, mode, crystallite)."""
+    n = generator.state.shape[0]
+    exponent = matrices(generator, evaluate_irreps(generator.precession, shape))
+    count = exponent.shape[2] // (substeps * phase_count)
+    # Substeps first, so that those of one number lie together; `split` and not indices: its transpose is one copy.
+    e = expm1(exponent * dt.astype(exponent.dtype)).reshape(n, n, substeps, phase_count * count)
+    step = jnp.eye(n, dtype=e.dtype)[:, :, None] + jnp.zeros_like(e[:, :, 0])
+    for substep in jnp.split(e, substeps, axis=2):
+        step = step + multiply(substep[:, :, 0], step)
+    return exponent, jnp.moveaxis(step.reshape(n, n, phase_count, count), 2, 0)
+
+
+def _within_period(generator: Liouvillian, step: Array, top: Array | None) -> tuple[Array, Array, Array]:
+    """U of a period, $l_j$ over two periods (phase, mode, crystallite) and $r_j$ (phase, site, crystallite).
+
+    The start is kept in the basis of sites, so that each may be damped by itself; `top` is what an echo starts from.
+    """
+    n = generator.state.shape[0]
+    start = jnp.broadcast_to(jnp.eye(n, dtype=step.dtype)[:, :, None], (n, n, step.shape[3]))
+    read = generator.state.astype(step.dtype)[:, None, None]
+
+    def forward(a, u_j):
+        return multiply(u_j, a), (read * a).sum(0)
+
+    def backward(b, u_j):
+        b = multiply(b, u_j)
+        return b, (b * read[:, :, 0][None]).sum(1) if top is None else b
+
+    period, left = jax.lax.scan(forward, start, step)
+    _, right = jax.lax.scan(backward, start, step, reverse=True)
+    if top is not None:
+        right = jnp.einsum("jabc,bi,jic->jac", right, generator.to_modes.astype(right.dtype), jnp.moveaxis(top, 1, 0))
+    right = jnp.einsum("ia,jac->jic", generator.to_sites.astype(right.dtype), right)
+    return period, jnp.concatenate([left, (left[:, :, None] * period[None]).sum(1)]), right
+
+
+def _correlations(left: Array, right: Array) -> Array:
+    """The sums over j of $l_{j+q}$ times $r_j$, (q, mode, site, crystallite)."""
+    phase_count = right.shape[0]
+
+    def correlate(_, q):
+        window = jax.lax.dynamic_slice_in_dim(left, q, phase_count)
+        return None, (window[:, :, None] * right[:, None, :]).sum(0)
+
+    return jax.lax.scan(correlate, None, jnp.arange(phase_count))[1]
+
+
+def _first_period(state: Array, vector: Array, step: Array, fades: Array) -> Array:
+    """The signal at the samples of the first period, propagated from every start phase and site."""
+    read = state.astype(step.dtype)[:, None, None, None]
+    by_phase = jnp.moveaxis(step, 0, 2)[:, :, :, None, :]
+
+    def propagate(v, fades):
+        signal = (v * read).sum((0, 1))
+        v = (by_phase * v[None]).sum(1)
+        return jnp.roll(v, 1, axis=1), (signal * fades.astype(v.dtype)).sum()
+
+    return jax.lax.scan(propagate, vector, fades)[1]
 
 
 def _substeps_first(matrix: np.ndarray, substeps: int) -> np.ndarray:

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from jaxnmr.harmonics import frames
+from jaxnmr.harmonics import frames, smoothed, zonal
 from jaxnmr.spectrum._cis import cis
-from jaxnmr.spectrum._grids import Points, basis_gradients, smoothed_ranks
-from jaxnmr.spectrum._rotor import accumulated, cone, phases, polar_means
+from jaxnmr.spectrum._grids import Points, basis_gradients
+from jaxnmr.spectrum._rotor import accumulated, cone, phases
 
 __all__ = ["rigid_signal"]
 
@@ -72,10 +72,10 @@ def rigid_signal(
     size = periods * _BINS  # bins per rotor frequency
     values, slopes = (jnp.asarray(array, dtype) for array in basis_gradients(points.directions.tobytes(), ranks))
     if smooth:
-        values = values * jnp.asarray(smoothed_ranks(points.spread, ranks), dtype)
+        values = values * jnp.asarray(np.stack(smoothed(points.spread, ranks)), dtype)
     share = jnp.asarray(points.weights, dtype)
     spread = jnp.asarray(points.spread if smooth else np.zeros_like(points.spread), dtype)
-    mean = irreps if angle is None else irreps * polar_means(angle, ranks)[:, None]
+    mean = irreps if angle is None else irreps * jnp.stack(zonal(jnp.cos(angle), ranks))[:, None]
     path = None
     if angle is not None and phase_count > 1:
         axes = jnp.asarray(frames(points.directions), dtype)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Complex, Float
 from jaxnmr.exchange import Liouvillian
 from jaxnmr.harmonics import harmonics
 from jaxnmr.spectrum._expm1 import expm1, multiply
-from jaxnmr.spectrum._powder import Cells, damping, dwell_times, evaluate_irreps, lagrange, powder_sum
+from jaxnmr.spectrum._powder import CACHED, Cells, damping, dwell_times, evaluate_irreps, lagrange, powder_sum
 from jaxnmr.spectrum._propagators import powers
 from jaxnmr.spectrum._solver_echo import Refocusing, matrices, static_top
 
@@ -91,5 +91,5 @@ def static_exchange_signal(
         return jnp.concatenate([signal, slope[None]])
 
     per_cell = 8 * (n * n * (40 + 3 * giant) + n * small_steps)
-    total = powder_sum(chunk, cells, per_cell)
+    total = powder_sum(chunk, cells, per_cell, part=CACHED, residuals=4 * CACHED)
     return total[:count], None if echo is None else total[count]

@@ -102,3 +102,10 @@ def test_a_slow_fault_beside_fast_rates():
     k = np.array([[-1e12, 1e12, 0.0], [1e12, -1e12 - 100.0, 100.0], [0.0, 100.0, -50.0]])
     with pytest.raises(ValueError, match=r"column 2 sums to 50.*K\[j, j\]"):
         jn.ExchangeModel.from_matrix(k)
+
+
+@pytest.mark.parametrize("groups", [((0,),), ((0, 1), (1,)), ((0, 2),)])
+def test_built_directly(groups):
+    """A model put together by hand must name each site once (shapes: jaxtyping's checks come first under test)."""
+    with pytest.raises(ValueError, match="groups: got"):
+        jn.ExchangeModel(jnp.zeros((2, 2)), jnp.ones(2) / 2, groups)

@@ -8,7 +8,7 @@ import pytest
 
 import jaxnmr as jn
 from jaxnmr.errors import AxisWarning, PerturbationWarning, PrecisionWarning, ResolutionWarning
-from jaxnmr.spectrum._simulate import _check_precision
+from jaxnmr.spectrum._sizes import check_precision
 
 SHIFT = np.zeros((2, 3, 3))
 Q = np.asarray(jn.quadrupole_tensor(2e6, 0.1))
@@ -143,11 +143,11 @@ def test_rates_beyond_single_precision():
     both = jn.ExchangeModel.from_rates({(0, 1): 1e11, (1, 2): 1e3})
     alone = jn.ExchangeModel.from_rates({(0, 1): 1e11}, n_sites=3)
     with pytest.warns(PrecisionWarning, match=r"(?s)exchange.*2e\+11.*float32.*100 Hz.*x64"):
-        _check_precision(jn.Sites("13C", tensors.astype(np.float32)), both, 100.0)
+        check_precision(jn.Sites("13C", tensors.astype(np.float32)), both, 100.0)
     for dtype, model in ((np.float64, both), (np.float32, alone)):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            _check_precision(jn.Sites("13C", tensors.astype(dtype)), model, 100.0)
+            check_precision(jn.Sites("13C", tensors.astype(dtype)), model, 100.0)
 
 
 def test_good_input_is_silent(recwarn):
