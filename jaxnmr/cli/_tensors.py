@@ -18,6 +18,7 @@ from jaxnmr.cli._flags import atoms as listed, reference as number_or_line
 from jaxnmr.cli._say import Failure, warnings_to
 from jaxnmr.errors import near
 from jaxnmr.rotations import euler_to_matrix
+from jaxnmr.spins import equivalent
 
 __all__ = ["show", "table"]
 
@@ -99,8 +100,8 @@ def table(
         sites = jn.Sites.read(structure, nucleus.name, line, atoms=[int(i) for i in chosen], merge=True)
         shift = np.asarray(sites.shift)
         coupling = None if sites.quadrupole is None else np.asarray(sites.quadrupole)
-        before = jn.Sites.read(structure, nucleus.name, line, atoms=[int(i) for i in chosen])
-        rows = _shared(rows, before, sites)
+        sets = equivalent(sigma, efg if nucleus.is_quadrupolar else None)
+        rows = [{"atom": structure.names[chosen[group[0]]], "multiplicity": len(group)} for group in sets]
         has_shift = np.ones(len(shift), bool)
         has_coupling = np.full(len(shift), coupling is not None)
     else:
@@ -142,36 +143,6 @@ def _chosen(structure: jn.Structure, nucleus: jn.isotopes.Isotope, atoms: Sequen
             raise Failure(f"atoms: {where} has no {nucleus.symbol} {atom!r} with tensors{advice}; there are {shown}.")
         chosen += [int(i) for i in names if i not in chosen]
     return np.array(chosen)
-
-
-def _shared(rows: list[Row], before: jn.Sites, merged: jn.Sites) -> list[Row]:
-    """The first atom and the number of each set: atoms go to the site whose rotational invariants are nearest."""
-    apart = _invariants(before)[:, None, :] - _invariants(merged)[None, :, :]
-    owner = np.abs(apart).sum(axis=-1).argmin(axis=1)
-    found: list[Row] = []
-    for site, weight in enumerate(np.asarray(merged.populations)):
-        members = np.flatnonzero(owner == site)
-        count = round(float(weight) * len(rows))
-        # Sets closer than their own spread: the number stands, the names would be guesses.
-        sure = len(members) == count
-        found.append({"atom": rows[members[0]]["atom"] if sure else f"site {site}", "multiplicity": count})
-    return found
-
-
-def _invariants(sites: jn.Sites) -> np.ndarray:
-    """Numbers that no rotation changes, of both tensors and of their relative orientation."""
-    shift = np.asarray(sites.shift)
-    pair = [(shift + np.swapaxes(shift, 1, 2)) / 2, (shift - np.swapaxes(shift, 1, 2)) / 2]
-    if sites.quadrupole is not None:
-        pair.append(np.asarray(sites.quadrupole) * 1e-5)  # about as large as shifts in ppm
-    numbers = [np.einsum("sii->s", pair[0])]
-    for i, a in enumerate(pair):
-        for b in pair[i:]:
-            two = np.einsum("sij,sji->s", a, b)
-            # Roots, so that all are of the tensors' own unit.
-            numbers += [np.sign(two) * np.sqrt(np.abs(two))]
-            numbers += [np.cbrt(np.einsum("sij,sjk,ski->s", *three)) for three in ((a, a, b), (a, b, b))]
-    return np.stack(numbers, axis=-1)
 
 
 def _shift_columns(shift: np.ndarray, has: np.ndarray, convention: str, shielding: bool) -> dict[str, np.ndarray]:

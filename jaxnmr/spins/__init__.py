@@ -4,6 +4,7 @@ from jaxnmr.spins._disorder import czjzek, extended_czjzek, gaussian_shift, shif
 from jaxnmr.spins._generator import PAIR_RANKS, RANKS, coupling_irreps, frequency_irreps, quadrupolar_ratio
 from jaxnmr.spins._nodes import quadrature_error
 from jaxnmr.spins._rates import RateDistribution, barrier_rates, log_normal_rates
+from jaxnmr.spins._read import equivalent
 from jaxnmr.spins._sites import Sites
 from jaxnmr.spins._transitions import Transition, transitions
 
@@ -16,6 +17,7 @@ __all__ = [
     "barrier_rates",
     "coupling_irreps",
     "czjzek",
+    "equivalent",
     "extended_czjzek",
     "frequency_irreps",
     "gaussian_shift",

@@ -14,7 +14,10 @@ from jaxnmr.spins._align import aligned
 if TYPE_CHECKING:
     from jaxnmr.structure import Structure
 
-__all__ = ["merged", "selected"]
+__all__ = ["TOLERANCE", "equivalent", "merged", "selected"]
+
+# Of equivalent sites, ppm and atomic units: well above the noise of converged calculations, below what a line shows.
+TOLERANCE = (0.1, 5e-4)
 
 Atoms = str | Sequence[int | str] | np.ndarray
 
@@ -101,15 +104,42 @@ def _some(names: Sequence[str]) -> str:
 
 
 def merged(
-    shielding: np.ndarray, efg: np.ndarray | None, tolerance: tuple[float, float]
+    shielding: np.ndarray, efg: np.ndarray | None, tolerance: tuple[float, float] = TOLERANCE
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """One site for each set of equivalent ones: mean tensors in the frame of the first, and its share.
+    """One site for each set of `equivalent` ones: mean tensors in the frame of the first, and its share.
 
     Args:
         shielding: ppm, (site, 3, 3).
         efg: atomic units, (site, 3, 3), or None.
         tolerance: in ppm and atomic units, as in `Sites.read`.
     """
+    means, members = _sets(shielding, efg, tolerance)
+    weights = np.array([len(group) for group in members]) / len(shielding)
+    return means[:, 0] * tolerance[0], None if efg is None else means[:, 1] * tolerance[1], weights
+
+
+def equivalent(
+    shielding: np.ndarray, efg: np.ndarray | None, tolerance: tuple[float, float] = TOLERANCE
+) -> tuple[tuple[int, ...], ...]:
+    """Which atoms `Sites.read(merge=True)` makes one site of: their indices, in the order of its sites.
+
+    Two atoms are equivalent if one rotation takes both tensors of the one to those of the other, within the tolerance.
+
+    Args:
+        shielding: ppm, (site, 3, 3).
+        efg: atomic units, (site, 3, 3), or None.
+        tolerance: largest Frobenius norm of what is left of each, in ppm and atomic units.
+
+    Raises:
+        ValueError: a tolerance that is not positive.
+    """
+    return _sets(np.asarray(shielding), None if efg is None else np.asarray(efg), tolerance)[1]
+
+
+def _sets(
+    shielding: np.ndarray, efg: np.ndarray | None, tolerance: tuple[float, float]
+) -> tuple[np.ndarray, tuple[tuple[int, ...], ...]]:
+    """Mean tensors of each set in units of the tolerance, (set, kind, 3, 3), and its members."""
     if len(tolerance) != 2 or not all(t > 0 for t in tolerance):
         raise ValueError(f"tolerance: got {tolerance}; give two positive numbers, in ppm and in atomic units of gradient.")
     # In units of the tolerance the criterion is a distance of one.
@@ -118,22 +148,22 @@ def merged(
         pairs.append(efg / tolerance[1])
     tensors = np.stack(pairs, axis=1)
     spectra = _spectra(tensors)
-    firsts: list[int] = []
-    members: list[list[np.ndarray]] = []
+    members: list[list[int]] = []
+    turned_to: list[list[np.ndarray]] = []
     for site, tensor in enumerate(tensors):
-        for first, group in zip(firsts, members, strict=True):
+        for group, together in zip(members, turned_to, strict=True):
+            first = group[0]
             # Eigenvalues move by less than the tensor does (Weyl), so most pairs need no rotation to be told apart.
             if np.abs(spectra[site] - spectra[first]).max() <= 1:
                 turned = aligned(tensor, tensors[first])
                 if np.linalg.norm(turned - tensors[first]) <= 1:
-                    group.append(turned)
+                    group.append(site)
+                    together.append(turned)
                     break
         else:
-            firsts.append(site)
-            members.append([tensor])
-    means = np.array([np.mean(group, axis=0) for group in members])
-    weights = np.array([len(group) for group in members]) / len(tensors)
-    return means[:, 0] * tolerance[0], None if efg is None else means[:, 1] * tolerance[1], weights
+            members.append([site])
+            turned_to.append([tensor])
+    return np.array([np.mean(together, axis=0) for together in turned_to]), tuple(tuple(group) for group in members)
 
 
 def _spectra(tensors: np.ndarray) -> np.ndarray:

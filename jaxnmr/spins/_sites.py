@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from jaxnmr.errors import is_concrete
 from jaxnmr.isotopes import Isotope, isotope
+from jaxnmr.spins._read import TOLERANCE, merged, selected
 from jaxnmr.tensors import efg_to_coupling, shielding_to_shift
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Sites(eqx.Module):
         *,
         atoms: str | Sequence[int | str] | np.ndarray | None = None,
         merge: bool = False,
-        tolerance: tuple[float, float] = (0.1, 5e-4),
+        tolerance: tuple[float, float] = TOLERANCE,
     ) -> Sites:
         r"""Sites of one isotope from a file of computed tensors: magres, extxyz, VASP's OUTCAR.
 
@@ -166,7 +167,6 @@ class Sites(eqx.Module):
                 gradient for a quadrupolar nucleus, an atom that is not there, is another element, lacks a tensor or is
                 named twice, a reference that is missing, a tolerance that is not positive.
         """
-        from jaxnmr.spins._read import merged, selected
         from jaxnmr.structure import Structure, read
 
         nucleus = _nucleus(isotope)
