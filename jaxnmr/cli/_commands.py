@@ -17,11 +17,12 @@ __all__ = ["BEGAN", "Convention", "simulate", "tensors"]
 # When the program started, where it is one.
 BEGAN: ContextVar[float | None] = ContextVar("BEGAN", default=None)
 
-_SITES, _FILE, _EXPERIMENT, _JUMPS, _AXIS, _OUT = (
+_SITES, _FILE, _DISORDER, _EXPERIMENT, _JUMPS, _AXIS, _OUT = (
     "Sites (numbers between commas: one for all sites, or one each)",
     "Sites from a file of computed tensors",
+    "Disorder",
     "Experiment",
-    "Exchange",
+    "Exchange and motion",
     "Axis and sizes",
     "Output",
 )
@@ -46,12 +47,14 @@ def simulate(
     config: Annotated[
         Path | None,
         typer.Argument(
-            help="A TOML file with the tables experiment, site (one each) or structure, exchange, axis, resolution, output.",
+            help="A TOML file with the tables experiment, site (one each) or structure, disorder, exchange, motion (one "
+            "each), axis, resolution, output.",
             show_default=False,
         ),
     ] = None,
     isotope: Annotated[Text, _option(_EXPERIMENT, "The nucleus, as 17O.")] = None,
     field_t: Annotated[Real, _option(_EXPERIMENT, "Static field, tesla.")] = None,
+    fields_t: Annotated[Text, _option(_EXPERIMENT, "Several fields instead, a spectrum each: 9.4,14.1,18.8.")] = None,
     rate_hz: Annotated[
         Real, _option(_EXPERIMENT, "Rotor frequency, Hz; 0 (the default) at rest, inf for no sidebands.")
     ] = None,
@@ -59,6 +62,13 @@ def simulate(
     transition: Annotated[
         Text,
         _option(_EXPERIMENT, "central, all, or m,m-1 as 3/2,1/2; by default central, and all of integer spins."),
+    ] = None,
+    echo_tau_us: Annotated[
+        Real, _option(_EXPERIMENT, "Record from the top of an ideal echo with this delay, microseconds.")
+    ] = None,
+    echo_periods: Annotated[Whole, _option(_EXPERIMENT, "The delay in rotor periods, instead.")] = None,
+    echo: Annotated[
+        Text, _option(_EXPERIMENT, "solid or hahn; solid by default for integer spins, hahn for others.")
     ] = None,
     linewidth_hz: Annotated[Text, _option(_EXPERIMENT, "Lorentzian full width, Hz; one, or one per site.")] = None,
     gaussian_hz: Annotated[Real, _option(_EXPERIMENT, "Gaussian full width, Hz.")] = None,
@@ -77,11 +87,38 @@ def simulate(
     atoms: Annotated[Text, _option(_FILE, "Names (O1_4), labels (O1) or positions from 0, between commas.")] = None,
     merge: Annotated[bool | None, _option(_FILE, "Make one site of equivalent ones.", "--merge/--no-merge")] = None,
     frame: Annotated[Whole, _option(_FILE, "Which frame of several, from 0.")] = None,
+    czjzek_sigma_hz: Annotated[
+        Text,
+        _option(
+            _DISORDER,
+            "Czjzek's distribution of couplings: standard deviation of a diagonal element, Hz; about a site's C_Q, if any.",
+        ),
+    ] = None,
+    correlated_shift_ppm: Annotated[Real, _option(_DISORDER, "Spread of the shift that follows the coupling's.")] = None,
+    shift_deviation_ppm: Annotated[
+        Real, _option(_DISORDER, "Standard deviation of an independent spread of shifts.")
+    ] = None,
     exchange: Annotated[
         list[str] | None,
         _option(_JUMPS, "A jump from-to:rate, as 0-1:1e4, sites from 0, 1/s; the way back by detailed balance. Repeatable."),
     ] = None,
+    motion: Annotated[
+        list[str] | None,
+        _option(
+            _JUMPS,
+            "One site in the positions of flip:180@1e5, jump:3@1e8 (n-site), tetrahedral@1e6 or cone:20@1e7; several are a "
+            "product, the outermost first. Without @rate --k-per-s gives it. Repeatable.",
+        ),
+    ] = None,
+    motion_axis: Annotated[
+        list[str] | None, _option(_JUMPS, "Of the motion, crystal frame; 0,0,1 by default. One for all or one each.")
+    ] = None,
     k_per_s: Annotated[Text, _option(_JUMPS, "Rates for the jumps given without one, a spectrum each: 1e2,1e4,1e6.")] = None,
+    temperatures_k: Annotated[
+        Text, _option(_JUMPS, "Instead of rates: k = A exp(-E / kT), a spectrum for each T: 280,300,320.")
+    ] = None,
+    prefactor_per_s: Annotated[Real, _option(_JUMPS, "A, 1/s.")] = None,
+    barrier_ev: Annotated[Real, _option(_JUMPS, "E, eV (1 kJ/mol is 0.010364 eV).")] = None,
     populations: Annotated[Text, _option(_JUMPS, "Of all sites, summing to one.")] = None,
     axis: Annotated[Text, _option(_AXIS, "unit:from:to, as ppm:300:-100 or hz:20e3:-20e3.")] = None,
     points: Annotated[Whole, _option(_AXIS, "Of the axis; 2048 by default.")] = None,
@@ -93,7 +130,10 @@ def simulate(
     output: Annotated[
         list[Path] | None,
         _option(
-            _OUT, ".png .pdf .svg .csv .csdf .spe .fid; repeatable. With several rates, a data file each.", "--output", "-o"
+            _OUT,
+            ".png .pdf .svg .csv .csdf .spe .fid; repeatable. With several spectra, a data file each.",
+            "--output",
+            "-o",
         ),
     ] = None,
     force: Annotated[bool, _option(_OUT, "Replace files that exist.", "--force")] = False,
@@ -104,7 +144,7 @@ def simulate(
 
     Keys of the file are the flags' names with _ for -, in their tables: field_t = 14.1 in experiment, a table site for each
     site. In structure the path is `file`, in exchange the jumps are `jumps`, in output the paths are `files`; paths in the
-    file count from its folder.
+    file count from its folder. A motion is a table: kind, angle_deg or n, axis, rate_per_s.
     """
     began = BEGAN.get() or time.perf_counter()
     with plainly("simulate"):
@@ -134,13 +174,31 @@ def simulate(
             experiment={
                 "isotope": isotope,
                 "field_t": field_t,
+                "fields_t": fields_t,
                 "rate_hz": rate_hz,
                 "angle_deg": angle_deg,
                 "transition": transition,
+                "echo": echo,
+                "echo_tau_us": echo_tau_us,
+                "echo_periods": echo_periods,
                 "linewidth_hz": linewidth_hz,
                 "gaussian_hz": gaussian_hz,
             },
-            exchange={"jumps": exchange or None, "k_per_s": k_per_s, "populations": populations},
+            disorder={
+                "czjzek_sigma_hz": czjzek_sigma_hz,
+                "correlated_shift_ppm": correlated_shift_ppm,
+                "shift_deviation_ppm": shift_deviation_ppm,
+            },
+            exchange={
+                "jumps": exchange or None,
+                "k_per_s": k_per_s,
+                "temperatures_k": temperatures_k,
+                "prefactor_per_s": prefactor_per_s,
+                "barrier_ev": barrier_ev,
+                "populations": populations,
+            },
+            motion=motion,
+            motion_axis=motion_axis,
             axis=axis,
             points=points,
             resolution={"orientations": orientations, "phases": phases, "samples": samples, "substeps": substeps},

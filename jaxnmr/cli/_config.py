@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jaxnmr.cli._say import Failure
 from jaxnmr.errors import near
 
-__all__ = ["Axis", "Config", "Exchange", "Experiment", "Output", "Site", "Sizes", "Structure", "checked", "from_toml"]
+__all__ = [
+    "Axis",
+    "Config",
+    "Disorder",
+    "Exchange",
+    "Experiment",
+    "Motion",
+    "Output",
+    "Site",
+    "Sizes",
+    "Structure",
+    "checked",
+    "from_toml",
+]
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -47,24 +60,52 @@ class Structure(_Table):
     frame: int | None = None
 
 
+class Disorder(_Table):
+    """Distributions of couplings (Czjzek's, or about a site's mean coupling) and of shifts, with the couplings or alone."""
+
+    czjzek_sigma_hz: Positive | tuple[Positive, ...] | None = None
+    correlated_shift_ppm: Finite = 0.0
+    shift_deviation_ppm: Width = 0.0
+
+
 class Experiment(_Table):
-    """Nucleus, magnet, rotor and widths."""
+    """Nucleus, magnet (one field, or a spectrum for each of several), rotor, echo and widths."""
 
     isotope: str
-    field_t: Positive
+    field_t: Positive | None = None
+    fields_t: tuple[Positive, ...] = ()
     rate_hz: Annotated[float, Field(ge=0)] = 0.0
     angle_deg: Finite | None = None
     transition: str | None = None
+    echo: Literal["solid", "hahn"] | None = None
+    echo_tau_us: Width | None = None
+    echo_periods: Count | None = None
     linewidth_hz: Width | tuple[Width, ...]
     gaussian_hz: Width = 0.0
 
 
 class Exchange(_Table):
-    """Jumps, "0-1:1e4" (from, to, rate in 1/s); those without a rate take each of `k_per_s` in turn."""
+    """Jumps, "0-1:1e4" (from, to, rate in 1/s).
+
+    Those without a rate, and motions without one, take each of `k_per_s` in turn, or k = A exp(-E / kT) of each temperature.
+    """
 
     jumps: tuple[str, ...] = ()
     k_per_s: tuple[Width, ...] = ()
+    temperatures_k: tuple[Positive, ...] = ()
+    prefactor_per_s: Positive | None = None
+    barrier_ev: Width | None = None
     populations: tuple[Width, ...] | None = None
+
+
+class Motion(_Table):
+    """Positions that one site jumps through; several are a product, the outermost first."""
+
+    kind: Literal["flip", "jump", "tetrahedral", "cone"]
+    angle_deg: Finite | None = None
+    n: Annotated[int, Field(ge=2)] | None = None
+    axis: tuple[Finite, Finite, Finite] = (0.0, 0.0, 1.0)
+    rate_per_s: Width | None = None
 
 
 class Axis(_Table):
@@ -98,7 +139,9 @@ class Config(_Table):
     axis: Axis
     site: tuple[Site, ...] = ()
     structure: Structure | None = None
+    disorder: Disorder = Disorder()
     exchange: Exchange = Exchange()
+    motion: tuple[Motion, ...] = ()
     resolution: Sizes = Sizes()
     output: Output = Output()
 
@@ -107,7 +150,6 @@ class Config(_Table):
 _FLAGS = {
     "experiment": "--isotope, --field-t and --linewidth-hz",
     "experiment.isotope": "--isotope, as 17O",
-    "experiment.field_t": "--field-t, in tesla",
     "experiment.linewidth_hz": "--linewidth-hz",
     "axis": "--axis, as ppm:300:-100",
     "structure.file": "--structure",
@@ -161,6 +203,8 @@ def checked(raw: dict[str, Any], source: str) -> Config:
         raise Failure("site: came together with a structure; give sites or a file of tensors, not both.")
     if config.structure is None and not config.site:
         raise Failure("site: none given; give --shift-ppm and its like, --structure, or [[site]] tables in a TOML file.")
+    if config.motion and config.exchange.jumps:
+        raise Failure("motion: came together with jumps between sites; give --motion or --exchange.")
     if (config.axis.ppm is None) == (config.axis.hz is None):
         raise Failure(
             "axis: give the ends in one unit: --axis ppm:300:-100 or hz:20e3:-20e3, or ppm = [300, -100] in [axis]."
@@ -191,8 +235,10 @@ def _known(table: list[Any]) -> list[str]:
     tables: dict[str, type[BaseModel]] = {
         "site": Site,
         "structure": Structure,
+        "disorder": Disorder,
         "experiment": Experiment,
         "exchange": Exchange,
+        "motion": Motion,
         "axis": Axis,
         "resolution": Sizes,
         "output": Output,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxnmr.cli._say import Failure
+from jaxnmr.errors import near
 
-__all__ = ["atoms", "numbers", "reference", "with_flags"]
+__all__ = ["atoms", "motions", "numbers", "reference", "with_flags"]
 
 _ANGLES = ("euler_deg", "euler_q_deg")
+_MOTION = re.compile(r"([a-z]+)(?::([^@]*))?(?:@(.*))?")
+# What the number behind a motion's name is.
+_PARAMETERS = {"flip": "angle_deg", "jump": "n", "cone": "angle_deg", "tetrahedral": None}
 
 
 def numbers(flag: str, text: str) -> list[float]:
@@ -51,7 +56,10 @@ def with_flags(
     site: dict[str, str | None],
     structure: dict[str, Any],
     experiment: dict[str, Any],
+    disorder: dict[str, Any],
     exchange: dict[str, Any],
+    motion: Sequence[str] | None,
+    motion_axis: Sequence[str] | None,
     axis: str | None,
     points: int | None,
     resolution: dict[str, int | None],
@@ -65,7 +73,10 @@ def with_flags(
         site: text of the flags that list values per site.
         structure: values of the table.
         experiment: values of the table, widths as text.
+        disorder: values of the table, sigma as text.
         exchange: jumps as they came, the others as text.
+        motion: as "flip:180@1e5", the outermost first.
+        motion_axis: as "0,0,1", one for all or one each.
         axis: as "ppm:300:-100".
         points: of the axis.
         resolution: sizes.
@@ -91,9 +102,22 @@ def with_flags(
         structure = structure | {"reference_ppm": reference("--reference-ppm", text)}
     if (text := structure.get("atoms")) is not None:
         structure = structure | {"atoms": atoms(text)}
-    for name in ("k_per_s", "populations"):
+    if (text := experiment.get("fields_t")) is not None:
+        experiment = experiment | {"fields_t": numbers("--fields-t", text)}
+    # One field gives way to several, and several to one.
+    for name, other in (("fields_t", "field_t"), ("field_t", "fields_t")):
+        if experiment.get(name) is not None and experiment.get(other) is None:
+            tables["experiment"] = {k: v for k, v in _table(tables, "experiment").items() if k != other}
+    if (text := disorder.get("czjzek_sigma_hz")) is not None:
+        values = numbers("--czjzek-sigma-hz", text)
+        disorder = disorder | {"czjzek_sigma_hz": values[0] if len(values) == 1 else values}
+    for name in ("k_per_s", "populations", "temperatures_k"):
         if exchange.get(name) is not None:
             exchange = exchange | {name: numbers(_flag(name), exchange[name])}
+    if motion:
+        tables["motion"] = motions(motion, motion_axis or ())
+    elif motion_axis:
+        raise Failure("--motion-axis: came without --motion; add one, as --motion flip:180@1e5.")
     if axis is not None:
         unit, ends = _ends(axis)
         # Ends in the other unit give way.
@@ -103,6 +127,7 @@ def with_flags(
     for name, values in (
         ("structure", structure),
         ("experiment", experiment),
+        ("disorder", disorder),
         ("exchange", exchange),
         ("axis", {"points": points}),
         ("resolution", resolution),
@@ -117,6 +142,56 @@ def with_flags(
 def atoms(text: str) -> list[int | str]:
     """Names, labels or positions between commas."""
     return [int(part) if part.isdigit() else part for part in (each.strip() for each in text.split(",")) if part]
+
+
+def motions(texts: Sequence[str], axes: Sequence[str]) -> list[dict[str, Any]]:
+    """Tables of motions.
+
+    Args:
+        texts: as "flip:180@1e5".
+        axes: as "0,0,1": none, one for all, or one each.
+
+    Raises:
+        Failure: an unknown motion, a parameter that is no number, another number of axes.
+    """
+    if len(axes) not in (0, 1, len(texts)):
+        raise Failure(f"--motion-axis: got {len(axes)} for {len(texts)} motions; give one for all, or one each.")
+    vectors = [numbers("--motion-axis", axis) for axis in axes]
+    for axis, vector in zip(axes, vectors, strict=True):
+        if len(vector) != 3 or not any(vector):
+            raise Failure(f"--motion-axis: got {axis!r}; give a direction of three numbers, as 0,0,1.")
+    if len(vectors) == 1:
+        vectors = vectors * len(texts)
+    tables = []
+    for i, text in enumerate(texts):
+        match = _MOTION.fullmatch(text.strip())
+        if match is None or match[1] not in _PARAMETERS:
+            known = near(match[1], _PARAMETERS) if match else ""
+            raise Failure(
+                f"--motion: got {text!r}{known}; give kind:parameter@rate, as flip:180@1e5, jump:3@1e8, tetrahedral@1e6 or "
+                "cone:20@1e7 (half-angle and diffusion in rad^2/s); without @rate, --k-per-s gives it."
+            )
+        table: dict[str, Any] = {"kind": match[1]}
+        if match[2] is not None:
+            name = _PARAMETERS[match[1]]
+            if name is None:
+                raise Failure(f"--motion: got {text!r}, but {match[1]} takes no parameter; write {match[1]}@1e6.")
+            value = _one("--motion", text, match[2])
+            table[name] = int(value) if name == "n" and value == int(value) else value
+        if match[3] is not None:
+            table["rate_per_s"] = _one("--motion", text, match[3])
+        tables.append(table | ({"axis": vectors[i]} if vectors else {}))
+    return tables
+
+
+def _one(flag: str, text: str, part: str) -> float:
+    try:
+        value = float(part)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise Failure(f"{flag}: got {text!r}, in which {part!r} is no number.")
+    return value
 
 
 def _table(tables: dict[str, Any], name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxnmr.cli._say import Failure
+from jaxnmr.cli._stack import Stack
 from jaxnmr.errors import missing_extra, near
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ class Target:
     spectrum: int | None
 
 
-def targets(files: Sequence[Path], rates: Sequence[float], force: bool) -> tuple[Target, ...]:
+def targets(files: Sequence[Path], stack: Stack, force: bool) -> tuple[Target, ...]:
     """All files that will be written, checked before any work.
 
     Args:
         files: as asked for.
-        rates: k of each spectrum; with several, files of data get it in their names.
+        stack: of spectra; with several, files of data get its values in their names.
         force: whether files may be replaced.
 
     Raises:
@@ -51,7 +52,9 @@ def targets(files: Sequence[Path], rates: Sequence[float], force: bool) -> tuple
         elif suffix in DATA:
             if suffix in (".csdf", ".csdm") and find_spec("csdmpy") is None:
                 raise missing_extra("csdmpy", "io")
-            names = [path] if len(rates) < 2 else [path.with_stem(f"{path.stem}-k{rate:.6g}") for rate in rates]
+            names = [path]
+            if stack.count > 1:
+                names = [path.with_stem(path.stem + stack.suffix(i)) for i in range(stack.count)]
             found += [Target(name, i) for i, name in enumerate(names)]
         else:
             known = (*FIGURES, *DATA)
@@ -61,7 +64,9 @@ def targets(files: Sequence[Path], rates: Sequence[float], force: bool) -> tuple
     names = [target.path.resolve() for target in found]
     for target in found:
         if names.count(target.path.resolve()) > 1:
-            raise Failure(f"output: {target.path} would be written twice; name each file once, and give each rate once.")
+            raise Failure(
+                f"output: {target.path} would be written twice; name each file once, and give each value of a list once."
+            )
     return tuple(found)
 
 
@@ -81,8 +86,8 @@ def save(spectrum: jn.Spectrum, path: Path) -> None:
     _whole(path, spectrum.save)
 
 
-def draw(spectra: Sequence[jn.Spectrum], rates: Sequence[float], path: Path) -> None:
-    """Draw one spectrum, or a stack of them against the rate."""
+def draw(spectra: Sequence[jn.Spectrum], stack: Stack, path: Path) -> None:
+    """Draw one spectrum, or a stack of them."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -97,7 +102,7 @@ def draw(spectra: Sequence[jn.Spectrum], rates: Sequence[float], path: Path) -> 
     else:
         from jaxnmr.spectrum import plot_stack
 
-        plot_stack(spectra, rates, ax=ax)
+        plot_stack(spectra, stack.values, name=stack.axis_name, ax=ax)
     _whole(path, lambda part: figure.savefig(part, dpi=300))
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 import jaxnmr as jn
-from jaxnmr.cli._config import Config, Site
+from jaxnmr.cli._config import Config
 from jaxnmr.cli._say import Failure
+from jaxnmr.cli._sites import mover, sites_of
+from jaxnmr.cli._stack import Stack, stack_of
+from jaxnmr.units import BOLTZMANN_IN_EV
 
 __all__ = ["Job", "stated"]
 
@@ -22,26 +25,28 @@ _JUMP = re.compile(r"\s*(\d+)\s*-\s*(\d+)\s*(?::\s*(\S+)\s*)?")
 
 @dataclass(frozen=True)
 class Job:
-    """The spectra to compute: one, or one for each of `rates`.
+    """The spectra to compute, one for each value of the stack.
 
     Attributes:
         sites: tensors.
-        experiment: field, rotor, transition.
+        experiments: of each spectrum: field, rotor, transition, echo.
         axis: where to evaluate.
-        models: exchange of each spectrum; (None,) without jumps.
-        rates: k of each spectrum, s^-1, as asked for; empty where there is no list of them.
+        models: exchange of each spectrum; None without jumps.
+        gaussians: of each spectrum, Hz.
+        stack: what differs between the spectra.
+        rates: k of each spectrum where there is a list of rates or temperatures, s^-1; else empty.
         linewidth: Hz, one or one per site.
-        gaussian: Hz.
         resolution: sizes that were given, or None.
     """
 
     sites: jn.Sites
-    experiment: jn.Static | jn.MAS
+    experiments: tuple[jn.Static | jn.MAS, ...]
     axis: jn.Axis
     models: tuple[jn.ExchangeModel | None, ...]
+    gaussians: tuple[float, ...]
+    stack: Stack
     rates: tuple[float, ...]
     linewidth: float | tuple[float, ...]
-    gaussian: float
     resolution: jn.Resolution | None
 
 
@@ -52,83 +57,104 @@ def stated(config: Config) -> Job:
         Failure: jumps that name no site or have no rate, weights for some sites only.
         ValueError: what the library refuses.
     """
-    sites = _sites(config)
+    stack = stack_of(config)
+    sites = sites_of(config)
     asked = config.experiment
-    transition = _transition(asked.transition)
-    if asked.rate_hz == 0:
-        experiment = jn.Static(asked.field_t, transition)
-    elif asked.angle_deg is None:
-        experiment = jn.MAS(asked.field_t, asked.rate_hz, transition=transition)
-    else:
-        experiment = jn.MAS(asked.field_t, asked.rate_hz, np.radians(asked.angle_deg), transition=transition)
+    rates = _rates(config)
+    sites, models = _moving(config, sites, rates)
+    fields = asked.fields_t or (asked.field_t,)
+    repeated = lambda values: tuple(values) * (stack.count if len(values) == 1 else 1)  # noqa: E731
     points = config.axis.points
     axis = (
         jn.Axis(hz=config.axis.hz, points=points) if config.axis.ppm is None else jn.Axis(ppm=config.axis.ppm, points=points)
     )
     sizes = config.resolution.model_dump(exclude_none=True)
-    rates = config.exchange.k_per_s
     return Job(
         sites=sites,
-        experiment=experiment,
+        experiments=repeated([_experiment(config, field, sites) for field in fields if field is not None]),
         axis=axis,
-        models=_models(config, len(sites)),
+        models=repeated(models),
+        gaussians=repeated([_gaussian(config, field) for field in fields if field is not None]),
+        stack=stack,
         rates=rates,
         linewidth=asked.linewidth_hz,
-        gaussian=asked.gaussian_hz,
         resolution=jn.Resolution(**sizes) if sizes else None,
     )
 
 
-def _sites(config: Config) -> jn.Sites:
-    isotope = jn.isotope(config.experiment.isotope)
-    if (file := config.structure) is not None:
-        structure = jn.structure.read(file.file, frame=file.frame)
-        if file.merge and config.exchange.jumps:
-            raise Failure(
-                "structure.merge: sites that exchange stay apart even if equivalent; leave merge or the jumps out."
-            )
-        try:
-            return jn.Sites.read(structure, isotope.name, file.reference_ppm, atoms=file.atoms, merge=file.merge)
-        except ValueError as error:
-            if file.reference_ppm is not None or not str(error).startswith("reference:"):
-                raise
-            raise Failure(f"{error} The flag is --reference-ppm.") from None
-    weights = [site.weight for site in config.site]
-    given = [weight for weight in weights if weight is not None]
-    if given and len(given) < len(weights):
-        raise Failure(f"site: {len(given)} of {len(weights)} sites have a weight; give one to each, or to none.")
-    if not isotope.is_quadrupolar:
-        for i, site in enumerate(config.site):
-            if site.cq_hz:
-                raise Failure(f"site[{i}].cq_hz: got {site.cq_hz:g}, but {isotope.name} has spin 1/2; leave it out.")
-    shift, quadrupole = _tensors(config.site, isotope.is_quadrupolar and any(site.cq_hz for site in config.site))
-    return jn.Sites(isotope.name, shift, quadrupole, given or None)
+def _experiment(config: Config, field: float, sites: jn.Sites) -> jn.Static | jn.MAS:
+    asked = config.experiment
+    transition, echo = _transition(asked.transition), _echo(config, sites)
+    if asked.rate_hz == 0:
+        return jn.Static(field, transition, echo)
+    if asked.angle_deg is None:
+        return jn.MAS(field, asked.rate_hz, transition=transition, echo=echo)
+    return jn.MAS(field, asked.rate_hz, np.radians(asked.angle_deg), transition=transition, echo=echo)
 
 
-def _tensors(sites: tuple[Site, ...], coupled: bool) -> tuple[Array, Array | None]:
-    dtype = jnp.result_type(float)
-    columns = {
-        name: np.array([getattr(site, name) for site in sites], dtype)
-        for name in ("shift_ppm", "zeta_ppm", "eta", "cq_hz", "eta_q", "euler_deg", "euler_q_deg")
-    }
+def _echo(config: Config, sites: jn.Sites) -> jn.SolidEcho | jn.HahnEcho | None:
+    """By default the kind that restores the whole line: solid for integer spins, Hahn for the others."""
+    asked = config.experiment
+    if asked.echo_tau_us is None and asked.echo_periods is None:
+        if asked.echo is not None:
+            raise Failure("experiment.echo: the delay is missing; give --echo-tau-us, or --echo-periods under spinning.")
+        return None
+    if asked.echo_tau_us is not None and asked.echo_periods is not None:
+        raise Failure("experiment.echo_tau_us: came together with echo_periods; give one of them.")
+    kind = asked.echo or ("solid" if float(sites.nucleus.spin).is_integer() else "hahn")
+    make = jn.SolidEcho if kind == "solid" else jn.HahnEcho
+    if asked.echo_periods is not None:
+        return make(periods=asked.echo_periods)
+    assert asked.echo_tau_us is not None
+    return make(1e-6 * asked.echo_tau_us)
 
-    # Compiled as one: operation by operation this costs seconds of a cold start.
-    @jax.jit
-    def build(c: dict[str, Array]) -> tuple[Array, Array | None]:
-        shift = jn.shift_tensor(c["shift_ppm"], c["zeta_ppm"], c["eta"], euler=jnp.radians(c["euler_deg"]))
-        if not coupled:
-            return shift, None
-        return shift, jn.quadrupole_tensor(c["cq_hz"], c["eta_q"], euler=jnp.radians(c["euler_q_deg"]))
 
-    return build(columns)
+def _gaussian(config: Config, field: float) -> float:
+    """The width asked for and that of a normal distribution of shifts, folded."""
+    deviation = config.disorder.shift_deviation_ppm
+    if not deviation:
+        return config.experiment.gaussian_hz
+    return math.hypot(config.experiment.gaussian_hz, float(jn.spins.shift_fwhm(config.experiment.isotope, deviation, field)))
 
 
-def _models(config: Config, count: int) -> tuple[jn.ExchangeModel | None, ...]:
+def _rates(config: Config) -> tuple[float, ...]:
+    """Rates for jumps and motions without one of their own."""
+    asked = config.exchange
+    if not asked.temperatures_k:
+        return asked.k_per_s
+    assert asked.prefactor_per_s is not None and asked.barrier_ev is not None
+    thermal = [BOLTZMANN_IN_EV * temperature for temperature in asked.temperatures_k]
+    return tuple(asked.prefactor_per_s * math.exp(-asked.barrier_ev / energy) for energy in thermal)
+
+
+def _moving(
+    config: Config, sites: jn.Sites, rates: tuple[float, ...]
+) -> tuple[jn.Sites, tuple[jn.ExchangeModel | None, ...]]:
+    if not config.motion:
+        return sites, _models(config, len(sites), rates)
+    open_ = [i for i, motion in enumerate(config.motion) if motion.rate_per_s is None]
+    if open_ and not rates:
+        raise Failure(
+            f"motion[{open_[0]}].rate_per_s: missing; write it behind @, as --motion flip:180@1e5, or give --k-per-s."
+        )
+    if rates and not open_:
+        raise Failure("exchange.k_per_s: every motion has a rate of its own; leave out that of those which these are for.")
+    if config.exchange.populations is not None:
+        raise Failure("exchange.populations: positions of a motion are equally populated here; leave them out.")
+    move = mover(config, sites)
+    moved = [move(k) for k in rates or (0.0,)]
+    return moved[0][0], tuple(model for _, model in moved)
+
+
+def _models(config: Config, count: int, rates: tuple[float, ...]) -> tuple[jn.ExchangeModel | None, ...]:
     asked = config.exchange
     if not asked.jumps:
-        for name in ("k_per_s", "populations"):
+        for name in ("k_per_s", "temperatures_k", "populations"):
             if getattr(asked, name):
-                raise Failure(f"exchange.{name}: given without jumps; add --exchange 0-1, or jumps = ['0-1'] in [exchange].")
+                raise Failure(
+                    f"exchange.{name}: given without jumps; add --exchange 0-1, or jumps = ['0-1'] in [exchange], or a "
+                    "motion without a rate, as --motion flip:180."
+                )
         return (None,)
     jumps: dict[tuple[int, int], float | None] = {}
     for text in asked.jumps:
@@ -137,24 +163,25 @@ def _models(config: Config, count: int) -> tuple[jn.ExchangeModel | None, ...]:
             raise Failure(f"exchange: {pair[0]}-{pair[1]} came twice; give each jump once.")
         jumps[pair] = rate
     open_ = [pair for pair, rate in jumps.items() if rate is None]
-    if open_ and not asked.k_per_s:
+    if open_ and not rates:
         i, j = open_[0]
         raise Failure(f"exchange: {i}-{j} has no rate; give {i}-{j}:1e4, in 1/s, or several rates with --k-per-s.")
-    if asked.k_per_s and not open_:
+    if rates and not open_:
+        name = "temperatures_k" if asked.temperatures_k else "k_per_s"
         raise Failure(
-            "exchange.k_per_s: every jump has a rate of its own; write the jumps that these are for without, as 0-1."
+            f"exchange.{name}: every jump has a rate of its own; write the jumps that these are for without, as 0-1."
         )
     if asked.populations is not None and len(asked.populations) != count:
         raise Failure(f"exchange.populations: got {len(asked.populations)} for {count} sites; give one each.")
 
     def model(k: float | Array) -> jn.ExchangeModel:
-        rates = {pair: k if rate is None else rate for pair, rate in jumps.items()}
-        return jn.ExchangeModel.from_rates(rates, asked.populations, count)
+        by_pair = {pair: k if rate is None else rate for pair, rate in jumps.items()}
+        return jn.ExchangeModel.from_rates(by_pair, asked.populations, count)
 
     # Detailed balance is looked at where rates have values; one-way jumps without a cycle cannot break it.
     if not _has_cycle(list(jumps)):
         model = jax.jit(model)
-    return tuple(model(k) for k in asked.k_per_s or (0.0,))
+    return tuple(model(k) for k in rates or (0.0,))
 
 
 def _jump(text: str, count: int) -> tuple[tuple[int, int], float | None]:

@@ -50,17 +50,16 @@ class Program:
     def spectra(self, compiled: Any) -> Iterator[tuple[jn.Spectrum, float]]:
         """Each spectrum as it comes, with the seconds that it took."""
         job = self.job
-        for index, model in enumerate(job.models):
+        for index in range(job.stack.count):
             start = time.perf_counter()
-            spectrum = jax.block_until_ready(compiled(job.sites, model))
+            spectrum = jax.block_until_ready(compiled(*_arguments(job, index)))
             spent = time.perf_counter() - start
-            label = f"k = {job.rates[index]:g} /s" if job.rates else ""
-            yield dataclasses.replace(spectrum, label=label), spent
+            yield dataclasses.replace(spectrum, label=job.stack.label(index)), spent
 
     def _work(self) -> int:
         sizes = self.resolution
         steps = (sizes.phases or 1) * (sizes.substeps or 1)
-        return (sizes.orientations or 1) * steps * len(self.job.sites) ** 3 * len(self.job.models)
+        return (sizes.orientations or 1) * steps * len(self.job.sites) ** 3 * self.job.stack.count
 
 
 def prepared(job: Job) -> Program:
@@ -69,44 +68,56 @@ def prepared(job: Job) -> Program:
     Raises:
         ValueError: what `jaxnmr.simulate` refuses.
     """
-    # All rates ask for the same sizes; each is checked against the sites, and warned of.
     sizes = [
         jn.spectrum.resolve(
             job.sites,
-            job.experiment,
+            job.experiments[index],
             job.axis,
-            exchange=model,
+            exchange=job.models[index],
             linewidth=job.linewidth,
-            gaussian=job.gaussian,
+            gaussian=job.gaussians[index],
             resolution=job.resolution,
         )
-        for model in _extremes(job)
+        for index in _extremes(job)
     ]
-    resolution = sizes[-1]
+    # One program for all: the largest of each size.
+    names = ("orientations", "phases", "samples", "substeps")
+    largest = {name: max((getattr(each, name) or 0) for each in sizes) or None for name in names}
+    resolution = dataclasses.replace(sizes[0], **largest)
 
-    def program(sites: jn.Sites, exchange: jn.ExchangeModel | None) -> jn.Spectrum:
+    # One width for all stays known, so that `simulate` can refuse none at all.
+    common = job.gaussians[0] if len(set(job.gaussians)) == 1 else None
+
+    def program(
+        sites: jn.Sites, experiment: jn.Static | jn.MAS, exchange: jn.ExchangeModel | None, gaussian: Any
+    ) -> jn.Spectrum:
         return jn.simulate(
             sites,
-            job.experiment,
+            experiment,
             job.axis,
             exchange=exchange,
             linewidth=job.linewidth,
-            gaussian=job.gaussian,
+            gaussian=gaussian if common is None else common,
             resolution=resolution,
         )
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", JaxnmrWarning)  # said before, from the values themselves
-        traced = jax.jit(program).trace(job.sites, job.models[0])
+        traced = jax.jit(program).trace(*_arguments(job, 0))
     return Program(job, resolution, traced)
 
 
-def _extremes(job: Job) -> list[jn.ExchangeModel | None]:
-    """The models of the slowest and the fastest rate: what can be warned of happens at one of them."""
+def _arguments(job: Job, index: int) -> tuple[Any, ...]:
+    """Of the program, for one spectrum."""
+    return job.sites, job.experiments[index], job.models[index], job.gaussians[index]
+
+
+def _extremes(job: Job) -> list[int]:
+    """Which spectra to look at: all fields; the slowest and the fastest rate, where sizes are equal and one is warned of."""
     if len(job.rates) < 2:
-        return list(job.models)
+        return list(range(job.stack.count))
     order = np.argsort(job.rates)
-    return [job.models[order[0]], job.models[order[-1]]]
+    return [int(order[0]), int(order[-1])]
 
 
 def memory(program: Program) -> int:

@@ -30,8 +30,9 @@ def simulate(config: Config, *, dry_run: bool, as_json: bool, x64: bool, began: 
         Failure, ValueError, ImportError, OSError: bad input, or a file that cannot be written.
     """
     from jaxnmr.cli._outputs import draw, save, targets
+    from jaxnmr.cli._stack import stack_of
 
-    files = targets(config.output.files, config.exchange.k_per_s, config.output.force)
+    files = targets(config.output.files, stack_of(config), config.output.force)
     import jax
 
     if x64:
@@ -59,20 +60,25 @@ def simulate(config: Config, *, dry_run: bool, as_json: bool, x64: bool, began: 
         spectra, rows = [], []
         # Without a terminal the bar would be noise in a log.
         console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=len(job.models) < 2 or not console.is_terminal) as progress:
-            bar = progress.add_task("spectra", total=len(job.models))
+        with Progress(console=console, transient=True, disable=job.stack.count < 2 or not console.is_terminal) as progress:
+            bar = progress.add_task("spectra", total=job.stack.count)
             for index, (spectrum, spent) in enumerate(program.spectra(compiled)):
                 times["run_s"] += spent
                 mine = [target.path for target in files if target.spectrum == index]
                 for path in mine:  # at once: what came before a crash is kept
                     save(spectrum, path)
                 spectra.append(spectrum)
-                row = {"k_per_s": job.rates[index]} if job.rates else {}
-                rows.append(row | dataclasses.asdict(summary(spectrum)) | {"files": [str(path) for path in mine]})
+                row = job.stack.row(index) | ({"k_per_s": job.rates[index]} if len(job.rates) > index else {})
+                rows.append(
+                    {"label": spectrum.label}
+                    | row
+                    | dataclasses.asdict(summary(spectrum))
+                    | {"files": [str(path) for path in mine]}
+                )
                 progress.advance(bar)
         figures = [target.path for target in files if target.spectrum is None]
         for path in figures:
-            draw(spectra, job.rates, path)
+            draw(spectra, job.stack, path)
     report |= {"times": times, "spectra": rows, "figures": [str(path) for path in figures], "warnings": heard}
     _show(report, files=[target.path for target in files])
     _finish(report, as_json)
@@ -90,13 +96,17 @@ def _report(config: Config, job: Any, resolution: Any) -> dict[str, Any]:
         populations = exchange_populations(job.sites, model)
     sizes = {name: getattr(resolution, name) for name in ("orientations", "phases", "samples", "substeps")}
     rate = config.experiment.rate_hz
+    fields = [
+        float(experiment.field) for experiment in (job.experiments if config.experiment.fields_t else job.experiments[:1])
+    ]
+    larmor = [abs(float(jn.isotope(job.sites.isotope).larmor_frequency(field))) for field in fields]
     return {
         "isotope": job.sites.isotope,
-        "field_t": config.experiment.field_t,
-        "larmor_hz": abs(float(jn.isotope(job.sites.isotope).larmor_frequency(config.experiment.field_t))),
+        "field_t": fields if config.experiment.fields_t else fields[0],
+        "larmor_hz": larmor if config.experiment.fields_t else larmor[0],
         "rate_hz": rate if rate != float("inf") else "inf",  # JSON has no infinity
         "populations": [float(p) for p in populations],
-        "sizes": {"sites": len(job.sites), "points": job.axis.points, "spectra": len(job.models)} | sizes,
+        "sizes": {"sites": len(job.sites), "points": job.axis.points, "spectra": job.stack.count} | sizes,
     }
 
 
@@ -115,7 +125,7 @@ def _show(report: dict[str, Any], files: list[Path]) -> None:
         f"({len(report['spectra'])} of {report['sizes']['points']} points)"
     )
     for row in report["spectra"][:12]:
-        name = f"k = {row['k_per_s']:g} /s: " if "k_per_s" in row else ""
+        name = f"{row['label']}: " if row["label"] else ""
         peaks = ", ".join(f"{peak:.2f}" for peak in row["peaks_ppm"]) or "none"
         say(f"{name}peaks at {peaks} ppm; centre of gravity {row['centre_of_gravity_ppm']:.2f} ppm; area {row['area']:.3f}")
     if len(report["spectra"]) > 12:

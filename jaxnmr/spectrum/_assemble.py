@@ -27,7 +27,7 @@ from jaxnmr.spectrum._solver_rigid import rigid_signal
 from jaxnmr.spectrum._solver_static import static_exchange_signal
 from jaxnmr.spectrum._spectrum import Spectrum
 from jaxnmr.spectrum._transform import apodise, evaluate, unfolded
-from jaxnmr.spins import RANKS, Sites, frequency_irreps, quadrupolar_ratio, transitions
+from jaxnmr.spins import RANKS, Sites, frequency_irreps, quadrupolar_ratio, transition_weights, transitions
 
 __all__ = ["Decay", "Experiment", "Problem", "decay_of", "spectrum_of", "survey_of"]
 
@@ -115,8 +115,14 @@ def decay_of(problem: Problem, resolution: Resolution) -> Decay:
     weights = sites.populations if exchange is None else exchange_populations(sites, exchange)
     dtype = sites.shift.dtype
     cells = powder_cells(points, resolution.smooth, dtype)
+    shares = jnp.asarray([share for _, share in observed], dtype)
+    heights = jnp.broadcast_to(weights, (len(observed), len(sites)))
+    if experiment.excitation is not None:
+        lit = transition_weights(sites, experiment.excitation, experiment.transition) * weights[None, :]
+        shares = lit.sum(1)
+        heights = lit / jnp.where(shares == 0, 1, shares)[:, None]
 
-    def one(m: float) -> tuple[Array, Array, Array | None]:
+    def one(m: float, weights: Array) -> tuple[Array, Array, Array | None]:
         followed = () if experiment.echo is None else pathways(sites.nucleus.spin, m, experiment.echo)
         # At rest what is conjugated within its transition refocuses, whatever the delay.
         unchanged = followed in ((), (Pathway(1.0, m, True),))
@@ -171,8 +177,7 @@ def decay_of(problem: Problem, resolution: Resolution) -> Decay:
             signal, slope = static_exchange_signal(generator, cells, bandwidth, periods, echo)
         return signal, generator.initial_slope(), None if slope is None else jnp.stack([signal[0], slope])
 
-    signals, slopes, tops = zip(*(one(m) for m, _ in observed), strict=True)
-    shares = jnp.asarray([share for _, share in observed], dtype)
+    signals, slopes, tops = zip(*(one(m, row) for (m, _), row in zip(observed, heights, strict=True)), strict=True)
     signal = jnp.stack(signals).T @ shares.astype(signals[0].dtype)
     echoes = None if experiment.echo is None else jnp.stack([top for top in tops if top is not None])
     return Decay(signal, 1 / bandwidth, carrier, jnp.stack(slopes), shares, echoes)

@@ -10,7 +10,7 @@ from jaxtyping import ArrayLike
 
 from jaxnmr.errors import is_concrete
 from jaxnmr.spectrum._echoes import Echo, scalar, synchronised
-from jaxnmr.spins import Transition
+from jaxnmr.spins import Pulse, Transition
 
 __all__ = ["MAGIC_ANGLE", "MAS", "Static"]
 
@@ -28,22 +28,34 @@ class Static(eqx.Module):
         transition: None, the central line of half-integer spins and all lines of integer spins; "central"; "all"; or
             (m, m - 1).
         echo: `SolidEcho` or `HahnEcho` before the record, which then starts at the echo's top; None for a plain decay.
+        excitation: `jaxnmr.spins.Pulse` that made the signal; None for an ideal one. Each line has its mean over the powder
+            (`jaxnmr.spins.transition_weights`), for each site or, of sites that jump, their mean; the spectrum's integral
+            is the signal relative to an ideal pulse.
 
     Raises:
-        ValueError: field <= 0, an echo whose delay is in rotor periods.
+        ValueError: field <= 0, an echo whose delay is in rotor periods, an excitation with an echo.
     """
 
     field: Scalar
     transition: Transition = eqx.field(static=True)
     echo: Echo | None
+    excitation: Pulse | None
 
-    def __init__(self, field: ArrayLike, transition: Transition = None, echo: Echo | None = None):
+    def __init__(
+        self,
+        field: ArrayLike,
+        transition: Transition = None,
+        echo: Echo | None = None,
+        excitation: Pulse | None = None,
+    ):
         self.field = scalar("field", field)
         self.transition = _hashable(transition)
         self.echo = synchronised(echo, None)
+        self.excitation = excitation
 
     def __check_init__(self):
         _check_field(self.field)
+        _check_excitation(self.excitation, self.echo)
 
 
 class MAS(eqx.Module):
@@ -55,9 +67,11 @@ class MAS(eqx.Module):
         angle: between rotor axis and field, radians; the magic angle by default.
         transition: as in `Static`.
         echo: as in `Static`; its delay is a whole number of rotor periods.
+        excitation: as in `Static`; short beside a rotor period.
 
     Raises:
-        ValueError: field <= 0, rate <= 0 (use `Static` for 0), an echo that is not synchronised with the rotor.
+        ValueError: field <= 0, rate <= 0 (use `Static` for 0), an echo that is not synchronised with the rotor, an
+            excitation with an echo.
     """
 
     field: Scalar
@@ -65,6 +79,7 @@ class MAS(eqx.Module):
     angle: Scalar
     transition: Transition = eqx.field(static=True)
     echo: Echo | None
+    excitation: Pulse | None
     # Known when built, because it chooses the algorithm; a traced rate is finite.
     infinite: bool = eqx.field(static=True)
 
@@ -75,6 +90,7 @@ class MAS(eqx.Module):
         angle: ArrayLike = MAGIC_ANGLE,
         transition: Transition = None,
         echo: Echo | None = None,
+        excitation: Pulse | None = None,
     ):
         self.field = scalar("field", field)
         self.rate = scalar("rate", rate)
@@ -83,9 +99,11 @@ class MAS(eqx.Module):
         self.infinite = is_concrete(self.rate) and bool(np.isinf(self.rate))
         # Counted here, where the rate is known: inside jit it is traced.
         self.echo = synchronised(echo, self.rate)
+        self.excitation = excitation
 
     def __check_init__(self):
         _check_field(self.field)
+        _check_excitation(self.excitation, self.echo)
         if is_concrete(self.rate) and not self.rate > 0:
             raise ValueError(
                 f"rate: got {float(self.rate):g} Hz; a rotor frequency is > 0 (use Static for a rotor at rest)."
@@ -101,6 +119,15 @@ def _hashable(transition: Transition) -> Transition:
         return tuple(transition)  # type: ignore[return-value]
     except TypeError:
         raise ValueError(f"transition: got {transition!r}; use None, 'central', 'all' or a pair (m, m - 1).") from None
+
+
+def _check_excitation(excitation: Pulse | None, echo: Echo | None) -> None:
+    if excitation is None:
+        return
+    if not isinstance(excitation, Pulse):
+        raise ValueError(f"excitation: got {type(excitation).__name__}; give jaxnmr.spins.Pulse or None.")
+    if echo is not None:
+        raise ValueError("excitation: came together with an echo, whose pulses are ideal; leave one of them out.")
 
 
 def _check_field(field: Scalar) -> None:

@@ -3,7 +3,7 @@ r"""How strongly a real pulse excites each line: the nutation of a spin with a q
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import equinox as eqx
@@ -90,17 +90,8 @@ def line_amplitudes(isotope: str, pulse: Pulse, coupling: Numeric) -> Float[Arra
         Samoson and Lippmaa, Phys. Rev. B 28, 6567 (1983); Fenzke, Freude, Fröhlich and Haase, Chem. Phys. Lett. 111, 171
         (1984), for central transitions; Abragam, The Principles of Nuclear Magnetism (1961), for the limits.
     """
-    spin = look_up(isotope).spin
     q, nu_1, length = as_floats(coupling, pulse.nutation_frequency, pulse.length)
-    shape = q.shape
-    rho = _after(spin, nu_1, length, q.reshape(-1))
-    levels, ladder = _levels(spin)
-    upper = levels[:-1]
-    phase = math.pi * length * _quadratic(spin) * 3 * jnp.asarray(1 - 2 * upper, q.dtype)[:, None] * q.reshape(1, -1)
-    # Re[2 i rho e^{i phase}] of the elements under the diagonal.
-    below = jnp.diagonal(rho, -1, 1, 2).T
-    amplitude = -2 * (below.imag * jnp.cos(phase) + below.real * jnp.sin(phase)) / jnp.asarray(ladder, q.dtype)[:, None]
-    return amplitude.reshape(-1, *shape)
+    return _amplitudes(look_up(isotope).spin, nu_1, length, q.reshape(-1)).reshape(-1, *q.shape)
 
 
 def transition_weights(
@@ -143,6 +134,19 @@ def transition_weights(
     rows = np.array([round(nucleus.spin - m) for m, _ in observed])
     shares = jnp.asarray([share for _, share in observed], dtype)
     return shares[:, None] * amplitudes[rows]
+
+
+@partial(jax.jit, static_argnames="spin")
+def _amplitudes(
+    spin: float, nu_1: Float[Array, ""], length: Float[Array, ""], q: Float[Array, " batch"]
+) -> Float[Array, "transition batch"]:
+    rho = _after(spin, nu_1, length, q)
+    levels, ladder = _levels(spin)
+    slope = 3 * math.pi * _quadratic(spin) * (1 - 2 * levels[:-1])
+    phase = jnp.asarray(slope, q.dtype)[:, None] * (length * q)[None, :]
+    # Re[2 i rho e^{i phase}] of the elements under the diagonal.
+    below = jnp.diagonal(rho, -1, 1, 2).T
+    return -2 * (below.imag * jnp.cos(phase) + below.real * jnp.sin(phase)) / jnp.asarray(ladder, q.dtype)[:, None]
 
 
 def _quadratic(spin: float) -> float:

@@ -130,12 +130,12 @@ def test_flags_reach_the_library_with_their_units(monkeypatch, no_work):
     coupling = jn.quadrupole_tensor(np.array([7e6, 6e6]), 0.3, euler=np.radians([[0.0, 0.0, 0.0], [0.0, 109.0, 20.0]]))
     np.testing.assert_allclose(np.asarray(job.sites.shift), np.asarray(shift), rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(np.asarray(job.sites.quadrupole), np.asarray(coupling), rtol=1e-10, atol=1e-4)
-    assert (job.experiment.field, job.experiment.rate) == (14.1, 20e3)
-    np.testing.assert_allclose(job.experiment.angle, np.radians(50))
-    assert job.experiment.transition == (1.5, 0.5)
+    assert (job.experiments[0].field, job.experiments[0].rate) == (14.1, 20e3)
+    np.testing.assert_allclose(job.experiments[0].angle, np.radians(50))
+    assert job.experiments[0].transition == (1.5, 0.5)
     # 0 -> 1 at 1e4, the way back by 0.4 k01 = 0.6 k10.
     np.testing.assert_allclose(np.asarray(job.models[0].rates), [[-1e4, 2e4 / 3], [1e4, -2e4 / 3]])
-    assert (job.linewidth, job.gaussian) == ((2000, 3000), 500)
+    assert (job.linewidth, job.gaussians[0]) == ((2000, 3000), 500)
     np.testing.assert_array_equal(job.axis.ends, [20e3, -10e3])
     assert (job.axis.unit, job.axis.points) == ("hz", 64)
     assert job.resolution == jn.Resolution(64, 128, 1024, 1)
@@ -187,7 +187,7 @@ def test_quick_compilation_changes_nothing_but_rounding(program, monkeypatch):
     ((quick, _),) = program.spectra(program.compiled())
     job = program.job
     sizes = {"exchange": job.models[0], "linewidth": 300.0, "resolution": program.resolution}
-    plain = jn.simulate(job.sites, job.experiment, job.axis, **sizes)
+    plain = jn.simulate(job.sites, job.experiments[0], job.axis, **sizes)
     np.testing.assert_allclose(np.asarray(quick.intensity), np.asarray(plain.intensity), rtol=1e-9)
     monkeypatch.setattr(_run, "_QUICK", {"xla_no_such_option": 1})
     ((other, _),) = program.spectra(program.compiled())
