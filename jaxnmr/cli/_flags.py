@@ -160,8 +160,10 @@ def motions(texts: Sequence[str], axes: Sequence[str]) -> list[dict[str, Any]]:
     for axis, vector in zip(axes, vectors, strict=True):
         if len(vector) != 3 or not any(vector):
             raise Failure(f"--motion-axis: got {axis!r}; give a direction of three numbers, as 0,0,1.")
-    if len(vectors) == 1:
-        vectors = vectors * len(texts)
+    turning = [not text.strip().startswith("tetrahedral") for text in texts]
+    if vectors and not any(turning):
+        raise Failure("--motion-axis: a tetrahedral motion has none; leave it out.")
+    shared = vectors[0] if len(vectors) == 1 else None
     tables = []
     for i, text in enumerate(texts):
         match = _MOTION.fullmatch(text.strip())
@@ -180,7 +182,11 @@ def motions(texts: Sequence[str], axes: Sequence[str]) -> list[dict[str, Any]]:
             table[name] = int(value) if name == "n" and value == int(value) else value
         if match[3] is not None:
             table["rate_per_s"] = _one("--motion", text, match[3])
-        tables.append(table | ({"axis": vectors[i]} if vectors else {}))
+        if shared is None and vectors:
+            table["axis"] = vectors[i]
+        elif shared is not None and turning[i]:
+            table["axis"] = shared
+        tables.append(table)
     return tables
 
 

@@ -86,6 +86,8 @@ def _experiment(config: Config, field: float, sites: jn.Sites) -> jn.Static | jn
     asked = config.experiment
     transition, echo = _transition(asked.transition), _echo(config, sites)
     if asked.rate_hz == 0:
+        if asked.angle_deg is not None:
+            raise Failure("experiment.angle_deg: came without a rotor; give --rate-hz too, or leave it out.")
         return jn.Static(field, transition, echo)
     if asked.angle_deg is None:
         return jn.MAS(field, asked.rate_hz, transition=transition, echo=echo)

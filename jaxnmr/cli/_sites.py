@@ -130,6 +130,9 @@ def _spread(sites: jn.Sites, config: Config) -> jn.Sites:
 
 def _motion(index: int, motion: Motion, k: float | Array) -> jn.exchange.Motion:
     rate = k if motion.rate_per_s is None else motion.rate_per_s
+    for name, kinds in (("n", ("jump",)), ("angle_deg", ("flip", "cone")), ("axis", ("flip", "jump", "cone"))):
+        if name in motion.model_fields_set and motion.kind not in kinds:
+            raise Failure(f"motion[{index}].{name}: means nothing to a {motion.kind} motion; leave it out.")
     if motion.kind == "flip":
         return jn.exchange.flip(motion.axis, rate, angle=np.radians(180.0 if motion.angle_deg is None else motion.angle_deg))
     if motion.kind == "jump":

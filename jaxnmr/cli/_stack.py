@@ -47,10 +47,12 @@ class Stack:
         return f"{symbol} = {self.values[index]:g} {unit}"
 
     def suffix(self, index: int) -> str:
-        """Of a file's name, "-k1e+04"."""
+        """Of a file's name, "-k1e+04", "-9.4T"."""
         if self.kind is None:
             return ""
-        return f"-{_KINDS[self.kind][0]}{self.values[index]:.6g}"
+        symbol, unit, _ = _KINDS[self.kind]
+        value = f"{self.values[index]:.6g}"
+        return f"-{symbol}{value}" if "/" in unit else f"-{value}{unit}"
 
     def row(self, index: int) -> dict[str, float]:
         """Of the report."""

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxnmr.exchange._liouvillian import Liouvillian, exchange_populations, site_liouvillian
@@ -35,6 +36,10 @@ class AveragedExchange(ExchangeModel):
     """
 
     averaged: tuple[Group, ...] = eqx.field(static=True, default=())
+
+    def lines(self, values: Float[Array, " site"]) -> Float[Array, " line"]:
+        """What belongs to sites, summed over each group."""
+        return jnp.stack([values[np.asarray(group)].sum() for group in self.averaged])
 
     @classmethod
     def over(cls, exchange: ExchangeModel, groups: Sequence[Sequence[int]]) -> AveragedExchange:

@@ -43,14 +43,24 @@ class Liouvillian(eqx.Module):
         real = self.precession.real if jnp.iscomplexobj(self.precession) else self.precession
         return jnp.einsum("ia,rab,bj->rj", self.to_sites, real, self.to_modes)
 
-    def initial_slope(self) -> Complex[Array, ""]:
-        r"""Powder mean of $\mathbf u^T\mathbf L\mathbf u$, $s^{-1}$: how the signal starts to change."""
+    def start(self, relative: Float[Array, " site"] | None = None) -> Float[Array, " site"]:
+        """The start in the basis of sites, each as much as `relative` to its population, in the measure of `state`."""
+        whole = self.to_sites @ self.state
+        return whole if relative is None else whole * relative
+
+    def initial_slope(self, start: Float[Array, " site"] | None = None) -> Complex[Array, ""]:
+        r"""Powder mean of $\mathbf u^T\mathbf L\mathbf u$, $s^{-1}$: how a signal starts to change.
+
+        Args:
+            start: what each site starts with, beside its population; one without.
+        """
+        first = self.state if start is None else self.to_modes @ self.start(start)
         isotropic = (
             2
             * jnp.pi
-            * (self.state.astype(self.precession.dtype) @ self.precession[0] @ self.state.astype(self.precession.dtype))
+            * (self.state.astype(self.precession.dtype) @ self.precession[0] @ first.astype(self.precession.dtype))
         )
-        damped = self.state @ self.relaxation @ self.state
+        damped = self.state @ self.relaxation @ first
         if jnp.iscomplexobj(isotropic):
             return jax.lax.complex(damped - isotropic.imag, isotropic.real)
         return jax.lax.complex(damped, isotropic)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 
 import equinox as eqx
@@ -14,6 +15,8 @@ from jaxnmr.errors import is_concrete
 __all__ = ["ExchangeModel"]
 
 Group = tuple[int, ...]
+# Faster than any nucleus moves; exponentials of the generator are exact up to far above it.
+_FASTEST = 1e15
 
 
 class ExchangeModel(eqx.Module):
@@ -53,6 +56,10 @@ class ExchangeModel(eqx.Module):
         """Number of sites."""
         return self.rates.shape[0]
 
+    def lines(self, values: Float[Array, " site"]) -> Float[Array, " line"]:
+        """What belongs to sites, summed for each line that is followed."""
+        return values
+
     @classmethod
     def from_rates(
         cls,
@@ -82,8 +89,8 @@ class ExchangeModel(eqx.Module):
             i, j = _pair(key)
             if jnp.ndim(rate):
                 raise ValueError(f"rates[{i}, {j}]: got shape {jnp.shape(rate)}; give one number (vmap over more).")
-            if is_concrete(rate) and not (np.isfinite(rate) and np.asarray(rate) >= 0):
-                raise ValueError(f"rates[{i}, {j}]: got {rate}; a rate is finite and >= 0, in 1/s.")
+            if is_concrete(rate) and not 0 <= float(np.asarray(rate)) <= _FASTEST:
+                raise ValueError(f"rates[{i}, {j}]: got {rate}; a rate is finite, >= 0 and at most {_FASTEST:g}, in 1/s.")
             pairs[i, j] = rate
         size = 1 + max((max(key) for key in pairs), default=-1)
         n = size if n_sites is None else n_sites
@@ -119,11 +126,11 @@ class ExchangeModel(eqx.Module):
         r"""From the whole rate matrix K; K[i, j] is the rate j -> i, so each column sums to zero.
 
         Which sites are connected is read from the values; under jit, where they are not known, all sites count as one
-        connected group and `populations` should be given.
+        connected group, and of more than two sites `populations` must be given.
 
         Raises:
             ValueError: not square, negative rates, columns that do not sum to zero, populations that are not
-                stationary or break detailed balance.
+                stationary or break detailed balance, traced rates of more than two sites without populations.
         """
         matrix = jnp.asarray(rates)
         matrix = matrix.astype(jnp.result_type(float, matrix))
@@ -131,6 +138,11 @@ class ExchangeModel(eqx.Module):
             raise ValueError(f"rates: got shape {matrix.shape}; give a square matrix (site, site).")
         n = matrix.shape[0]
         if not is_concrete(matrix):
+            if populations is None and n > 2:
+                raise ValueError(
+                    "populations: the rates are traced, so which jumps are zero is unknown; pass populations=, or use "
+                    "from_rates, whose keys say which sites are joined."
+                )
             pairs = {(j, i): matrix[i, j] for i in range(n) for j in range(n) if i != j}
             model = cls.from_rates(pairs, populations, n)
             return cls(matrix, model.populations, model.groups, model.given)
@@ -155,7 +167,7 @@ class ExchangeModel(eqx.Module):
 
 def _pair(key: tuple[int, int]) -> tuple[int, int]:
     try:
-        i, j = (int(index) for index in key)
+        i, j = (operator.index(index) for index in key)
     except (TypeError, ValueError):
         raise ValueError(f"rates: key {key!r}; keys are pairs (from site, to site).") from None
     if i == j or min(i, j) < 0:
@@ -188,8 +200,9 @@ def _populations(populations: ArrayLike | Sequence[float], n: int, dtype) -> Arr
     p = jnp.asarray(populations, dtype)
     if p.shape != (n,):
         raise ValueError(f"populations: got shape {p.shape} for {n} sites; give ({n},).")
-    if is_concrete(p):
-        values = np.asarray(p, dtype=np.float64)
+    # What came and not p, which is traced inside jit even where the values are known.
+    if is_concrete(populations):
+        values = np.asarray(populations, dtype=np.float64)
         if not (np.isfinite(values).all() and values.min() > 0 and abs(values.sum() - 1) < 1e-5):
             raise ValueError(
                 f"populations: got {values.tolist()}, sum {values.sum():.6g}; they must be > 0 and sum to one "

@@ -116,7 +116,7 @@ def decay_of(problem: Problem, resolution: Resolution) -> Decay:
     dtype = sites.shift.dtype
     cells = powder_cells(points, resolution.smooth, dtype)
     shares = jnp.asarray([share for _, share in observed], dtype)
-    heights = jnp.broadcast_to(weights, (len(observed), len(sites)))
+    whole, heights = weights, jnp.broadcast_to(weights, (len(observed), len(sites)))
     if experiment.excitation is not None:
         lit = transition_weights(sites, experiment.excitation, experiment.transition) * weights[None, :]
         shares = lit.sum(1)
@@ -160,6 +160,7 @@ def decay_of(problem: Problem, resolution: Resolution) -> Decay:
 
         generator = generator_of(m, linewidth, carrier)
         echo = None if not followed else _refocusing(experiment, m, followed, generator_of, carrier)
+        start = None if experiment.excitation is None else model.lines(weights) / model.lines(whole)
         if spinning:
             assert isinstance(experiment, MAS)
             signal, slope = mas_exchange_signal(
@@ -172,10 +173,11 @@ def decay_of(problem: Problem, resolution: Resolution) -> Decay:
                 resolution.substeps or 1,
                 resolution.commutator,
                 echo,
+                start,
             )
         else:
-            signal, slope = static_exchange_signal(generator, cells, bandwidth, periods, echo)
-        return signal, generator.initial_slope(), None if slope is None else jnp.stack([signal[0], slope])
+            signal, slope = static_exchange_signal(generator, cells, bandwidth, periods, echo, start)
+        return signal, generator.initial_slope(start), None if slope is None else jnp.stack([signal[0], slope])
 
     signals, slopes, tops = zip(*(one(m, row) for (m, _), row in zip(observed, heights, strict=True)), strict=True)
     signal = jnp.stack(signals).T @ shares.astype(signals[0].dtype)

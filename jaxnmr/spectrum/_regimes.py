@@ -9,6 +9,7 @@ from jaxtyping import ArrayLike
 
 from jaxnmr.errors import is_concrete
 from jaxnmr.exchange import AveragedExchange, ExchangeModel, Reduced, Regimes, merge, regimes_at
+from jaxnmr.spectrum._echoes import known_delay
 from jaxnmr.spectrum._experiments import MAGIC_ANGLE, MAS, Static
 from jaxnmr.spins import Sites
 
@@ -34,7 +35,7 @@ def regimes(
         exchange: jumps.
         linewidth: Lorentzian FWHM, Hz.
         gaussian: Gaussian FWHM, Hz.
-        tolerance: what merging sites may cost, in linewidths.
+        tolerance: what merging sites may cost, in linewidths; less where an echo's delay gives the cost more time.
 
     Returns:
         A report; `print` shows it as a table.
@@ -47,15 +48,19 @@ def regimes(
     rate, angle = 0.0, MAGIC_ANGLE
     if isinstance(experiment, MAS):
         rate, angle = float(experiment.rate), float(experiment.angle)
+    width = np.asarray(linewidth, dtype=np.float64) + float(gaussian)
+    # A residual width r costs an echo 2 pi r tau of its height besides the r / sqrt(2) linewidths of its shape.
+    delay = known_delay(experiment.echo, rate or None)
+    allowed = tolerance / (1 + 2 * np.sqrt(2) * np.pi * delay * np.max(width))
     return regimes_at(
         sites,
         exchange,
         field=float(experiment.field),
-        linewidth=np.asarray(linewidth, dtype=np.float64) + float(gaussian),
+        linewidth=width,
         rate=rate,
         angle=angle,
         transition=experiment.transition,
-        tolerance=tolerance,
+        tolerance=allowed if tolerance > 0 else tolerance,
     )
 
 

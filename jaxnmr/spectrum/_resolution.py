@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxnmr.errors import ResolutionWarning, warn
 from jaxnmr.spectrum._grids import Fibonacci, Grid
 
 __all__ = ["BAND", "Resolution", "Survey", "choose"]
@@ -17,6 +18,12 @@ BAND = 1.4
 
 # Decay of the signal over the record, e^-8: what is cut off is 3e-4 of a Lorentzian line in relative L2.
 _DECAY = 8.0
+
+# Orientations beyond which a spectrum is better asked of a wider line.
+_MOST = 200_000
+
+# Sidebands beyond which a rotor as good as stands still; mostly the rate was meant in kHz.
+_MOST_PHASES = 16_384
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +88,9 @@ def choose(
 
     Returns:
         The resolution to use, and what would have been chosen.
+
+    Raises:
+        ValueError: a rotor so slow that its sidebands cannot be counted.
     """
     given = resolution or Resolution()
     hull = max(survey.high, survey.axis_high) - min(survey.low, survey.axis_low)
@@ -92,6 +102,11 @@ def choose(
         samples = _bucket(BAND * hull * record, 256)
     else:
         phases = _bucket(1.3 * hull / rate, 8)
+        if phases > _MOST_PHASES and given.phases is None:
+            raise ValueError(
+                f"rate: {rate:g} Hz under a line and axis of {hull:.3g} Hz asks for {phases} sidebands; give the rate in Hz "
+                "(5 kHz is 5e3), use Static for a rotor so slow, or pass resolution=Resolution(phases=...)."
+            )
         samples = (given.phases or phases) * _bucket(record * rate, 4)
     # Orientations: enough for the pattern's width in linewidths, and for the sidebands' intensities.
     cells = survey.pattern / width
@@ -102,8 +117,14 @@ def choose(
     orientations = max(orientations, 300.0 if rate is None else 300.0 + 20 * line / rate)
     if not exchange:  # rigid sites cost little, and their boxes are a little coarser than the cells' Gaussians
         orientations = max(2 * orientations, 1500.0)
+    if orientations > _MOST and given.orientations is None:
+        warn(
+            f"resolution: a line of {width:.4g} Hz in a pattern of {survey.pattern:.4g} Hz asks for {orientations:.2g} "
+            f"orientations; {_MOST} are used. Take a wider line, or pass resolution=Resolution(orientations=...).",
+            ResolutionWarning,
+        )
     chosen = Resolution(
-        orientations=_bucket(min(orientations, 200_000), 64),
+        orientations=_bucket(min(orientations, _MOST), 64),
         phases=phases,
         samples=samples,
         substeps=1

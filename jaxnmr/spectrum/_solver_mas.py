@@ -48,6 +48,7 @@ def mas_exchange_signal(
     substeps: int,
     fourth_order: bool,
     echo: Refocusing | None = None,
+    start: Float[Array, " site"] | None = None,
 ) -> tuple[Complex[Array, " times"], Complex[Array, ""] | None]:
     """Powder-averaged free-induction decay at periods * phase_count points spaced 1 / (phase_count rate).
 
@@ -61,6 +62,7 @@ def mas_exchange_signal(
         substeps: each sample interval is propagated in as many steps.
         fourth_order: keep the commutator of motion and precession in a step's exponent.
         echo: before the record.
+        start: what each site starts with beside its population; not with an echo.
 
     Returns:
         The decay and, of an echo, its slope at t = 0.
@@ -85,6 +87,8 @@ def mas_exchange_signal(
         legs = tuple(dataclasses.replace(leg, before=with_commutator(leg.before)) for leg in echo.legs)
         echo = dataclasses.replace(echo, after=with_commutator(echo.after), legs=legs)
     polar = jnp.stack(zonal(jnp.cos(angle), generator.ranks))
+    begun = generator.start(start)
+    first = state if start is None else generator.to_modes @ begun
     dwell = [dwell_times(generator, 1 / rate, periods, node) for node in _NODES]
 
     def chunk(part: Cells) -> Array:
@@ -104,8 +108,8 @@ def mas_exchange_signal(
 
         exponent, step = propagate(stepped)
         top = None if echo is None else rotor_top(echo, lambda other: propagate(other)[1])  # (site, phase, crystallite)
-        share = (generator.to_sites @ state)[None, :, None] if top is None else jnp.moveaxis(top, 1, 0)
-        period, left, right = _within_period(generator, step, top)
+        share = begun[None, :, None] if top is None else jnp.moveaxis(top, 1, 0)
+        period, left, right = _within_period(generator, step, first, top)
         right = right * (part.weights / phase_count)[None, None, :].astype(right.dtype)
         correlation = _correlations(left, right)
         origin = jnp.broadcast_to(generator.to_modes.astype(step.dtype)[:, :, None], (n, n, count))
@@ -123,8 +127,8 @@ def mas_exchange_signal(
         # Start vectors (mode, start phase, site, crystallite).
         vector = generator.to_modes.astype(step.dtype)[:, None, :, None]
         vector = jnp.broadcast_to(vector * share[None].astype(step.dtype), (n, phase_count, n, count))
-        first = _first_period(state, vector, step, first_fade * (part.weights / phase_count)[None, None, :])
-        signal = jnp.concatenate([first[None], later]).reshape(-1)
+        early = _first_period(state, vector, step, first_fade * (part.weights / phase_count)[None, None, :])
+        signal = jnp.concatenate([early[None], later]).reshape(-1)
         if echo is None:
             return signal
         # The generator where a sample starts: half way between the means of the steps on either side.
@@ -155,10 +159,10 @@ def _sample_propagators(
     return exponent, jnp.moveaxis(step.reshape(n, n, phase_count, count), 2, 0)
 
 
-def _within_period(generator: Liouvillian, step: Array, top: Array | None) -> tuple[Array, Array, Array]:
+def _within_period(generator: Liouvillian, step: Array, first: Array, top: Array | None) -> tuple[Array, Array, Array]:
     """U of a period, $l_j$ over two periods (phase, mode, crystallite) and $r_j$ (phase, site, crystallite).
 
-    The start is kept in the basis of sites, so that each may be damped by itself; `top` is what an echo starts from.
+    The start is kept in the basis of sites, so that each may be damped by itself: `first` (mode,), or `top` of an echo.
     """
     n = generator.state.shape[0]
     start = jnp.broadcast_to(jnp.eye(n, dtype=step.dtype)[:, :, None], (n, n, step.shape[3]))
@@ -169,7 +173,7 @@ def _within_period(generator: Liouvillian, step: Array, top: Array | None) -> tu
 
     def backward(b, u_j):
         b = multiply(b, u_j)
-        return b, (b * read[:, :, 0][None]).sum(1) if top is None else b
+        return b, (b * first.astype(b.dtype)[:, None][None]).sum(1) if top is None else b
 
     period, left = jax.lax.scan(forward, start, step)
     _, right = jax.lax.scan(backward, start, step, reverse=True)

@@ -7,6 +7,8 @@ spread over its cell (`jaxnmr.spectrum._grids`). One Fourier transform of the gr
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +23,9 @@ __all__ = ["rigid_signal"]
 
 # Bins of the frequency grid for each point of the decay: the spreading kernel then aliases below 1e-4.
 _BINS = 4
+
+# Bytes that one part of the powder may use.
+_PART = 64 * 2**20
 
 
 def _mixture(count: int) -> tuple[tuple[float, float], ...]:
@@ -70,51 +75,72 @@ def rigid_signal(
     dtype = irreps.dtype
     times = periods * phase_count
     size = periods * _BINS  # bins per rotor frequency
-    values, slopes = (jnp.asarray(array, dtype) for array in basis_gradients(points.directions.tobytes(), ranks))
-    if smooth:
-        values = values * jnp.asarray(np.stack(smoothed(points.spread, ranks)), dtype)
-    share = jnp.asarray(points.weights, dtype)
-    spread = jnp.asarray(points.spread if smooth else np.zeros_like(points.spread), dtype)
     mean = irreps if angle is None else irreps * jnp.stack(zonal(jnp.cos(angle), ranks))[:, None]
-    path = None
-    if angle is not None and phase_count > 1:
-        axes = jnp.asarray(frames(points.directions), dtype)
-        along = cone(axes, angle, ranks)
-        gather = jnp.asarray(accumulated(phases(ranks), phase_count), dtype)
-        path = jnp.einsum("jp,rpc->rcj", gather, along)  # (irrep, orientation, phase)
-        path = path.reshape(path.shape[0], -1)
     rate = bandwidth / phase_count
+    values, slopes = basis_gradients(points.directions.tobytes(), ranks)
+    if smooth:
+        values = values * np.stack(smoothed(points.spread, ranks))
+    spread = points.spread if smooth else np.zeros_like(points.spread)
+    spinning = angle is not None and phase_count > 1
+    # Orientation first: (orientation, ...) of basis, its slopes, weight, cell and, of a rotor, frames.
+    powder = [
+        values.T,
+        np.moveaxis(slopes, 2, 0),
+        points.weights,
+        spread,
+        *([frames(points.directions)] if spinning else []),
+    ]
+    per_orientation = 4 * phase_count * (len(values) + 8) if spinning else 4 * len(values)
+    count = len(points.weights)
+    parts = -(-count * per_orientation // _PART)
+    length = -(-count // parts)
+    # Orientations of zero weight fill the last part.
+    fill = parts * length - count
+    powder = [np.concatenate([x, np.repeat(x[:1] * (i != 2), fill, axis=0)]) for i, x in enumerate(powder)]
+    powder = [jnp.asarray(x.reshape(parts, length, *x.shape[1:]), dtype) for x in powder]
+    gather = jnp.asarray(accumulated(phases(ranks), phase_count), dtype) if spinning else None
 
-    def site_grid(site: tuple[Array, Array, Array]) -> Array:
-        """Differences of the density on the grid, (3 size, phase_count): below, on and above the central order."""
-        mean_irreps, all_irreps, weight = site
-        bins = (mean_irreps @ values) * (size / rate)
-        slope = (slopes * mean_irreps[None, :, None]).sum(1) * (size / rate)
-        variance = spread * (slope**2).sum(0)
-        order = jnp.floor(jax.lax.stop_gradient(bins) / size)
-        bins = bins - size * order
-        if path is None:
-            amplitude = jnp.ones((bins.shape[0], 1), dtype)
-        else:
-            turns = (all_irreps @ path).reshape(-1, phase_count) / rate
-            harmonic = order[:, None] * jnp.arange(phase_count, dtype=dtype)[None, :] / phase_count
-            cosine, sine = cis(turns + harmonic)
-            sidebands = jnp.fft.fft(jax.lax.complex(cosine, sine), axis=1) / phase_count
-            amplitude = sidebands.real**2 + sidebands.imag**2
-        rows = jnp.zeros((3 * size, phase_count), dtype)
-        for node, mass in _BOXES:
-            # One bin wide at least; the excess is divided out below.
-            width = jnp.minimum(jnp.sqrt(node * variance + 1), size)
-            height = amplitude * (mass * weight * share / width)[:, None]
-            for sign in (1, -1):
-                edge = bins - sign * width / 2 + size
-                nearest = jnp.round(jax.lax.stop_gradient(edge))
-                part = (edge - nearest)[:, None]
-                index = nearest.astype(jnp.int32)
-                # A parabolic spline, whose slope is continuous: gradients in frequencies are as exact as values.
-                for step, share_of in ((-1, (0.5 - part) ** 2 / 2), (0, 0.75 - part**2), (1, (0.5 + part) ** 2 / 2)):
-                    rows = rows.at[index + step].add(sign * share_of * height, mode="promise_in_bounds")
-        return rows
+    def grids(part: list[Array]) -> Callable[[tuple[Array, Array, Array]], Array]:
+        """For some of the orientations, the function from a site to its grid."""
+        values, slopes, share, spread = part[0].T, jnp.moveaxis(part[1], 0, 2), part[2], part[3]
+        path = None
+        if gather is not None:
+            assert angle is not None
+            path = jnp.einsum("jp,rpc->rcj", gather, cone(part[4], angle, ranks))  # (irrep, orientation, phase)
+            path = path.reshape(path.shape[0], -1)
+
+        def site_grid(site: tuple[Array, Array, Array]) -> Array:
+            """Differences of the density on the grid, (3 size, phase_count): below, on and above the central order."""
+            mean_irreps, all_irreps, weight = site
+            bins = (mean_irreps @ values) * (size / rate)
+            slope = (slopes * mean_irreps[None, :, None]).sum(1) * (size / rate)
+            variance = spread * (slope**2).sum(0)
+            order = jnp.floor(jax.lax.stop_gradient(bins) / size)
+            bins = bins - size * order
+            if path is None:
+                amplitude = jnp.ones((bins.shape[0], 1), dtype)
+            else:
+                turns = (all_irreps @ path).reshape(-1, phase_count) / rate
+                harmonic = order[:, None] * jnp.arange(phase_count, dtype=dtype)[None, :] / phase_count
+                cosine, sine = cis(turns + harmonic)
+                sidebands = jnp.fft.fft(jax.lax.complex(cosine, sine), axis=1) / phase_count
+                amplitude = sidebands.real**2 + sidebands.imag**2
+            rows = jnp.zeros((3 * size, phase_count), dtype)
+            for node, mass in _BOXES:
+                # One bin wide at least; the excess is divided out below.
+                width = jnp.minimum(jnp.sqrt(node * variance + 1), size)
+                height = amplitude * (mass * weight * share / width)[:, None]
+                for sign in (1, -1):
+                    edge = bins - sign * width / 2 + size
+                    nearest = jnp.round(jax.lax.stop_gradient(edge))
+                    part = (edge - nearest)[:, None]
+                    index = nearest.astype(jnp.int32)
+                    # A parabolic spline, whose slope is continuous: gradients in frequencies are as exact as values.
+                    for step, share_of in ((-1, (0.5 - part) ** 2 / 2), (0, 0.75 - part**2), (1, (0.5 + part) ** 2 / 2)):
+                        rows = rows.at[index + step].add(sign * share_of * height, mode="promise_in_bounds")
+            return rows
+
+        return site_grid
 
     def decay(rows: Array) -> Array:
         """From differences on the grid to the decay."""
@@ -127,30 +153,50 @@ def rigid_signal(
         t = np.arange(times) / length
         kernel = np.sinc(t) ** 4 * (-2j * np.pi * t)
         kernel[0] = 1.0
-        total = weights.sum() if linewidth is None else None
         signal = transform / jnp.asarray(kernel, transform.dtype)
-        return signal if total is None else signal.at[0].set(total.astype(signal.dtype))
+        return signal.at[0].set(weights.sum().astype(signal.dtype))
 
     sites = (mean.T, irreps.T, weights)
+
+    def over_parts(total: Callable[[list[Array]], Array]) -> Array:
+        """Sum over the parts of the powder; a gradient computes each again, so that only one is ever held."""
+        if parts == 1:
+            return total([x[0] for x in powder])
+        again = jax.checkpoint(total)
+        shape = jax.eval_shape(total, [x[0] for x in powder])
+        return jax.lax.scan(lambda sum_, part: (sum_ + again(part), None), jnp.zeros(shape.shape, shape.dtype), powder)[0]
+
     if linewidth is None:
 
-        def add_site(carry: tuple[Array, Array], site: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
-            """Kahan's sum: thousands of sites would lose three digits of single precision."""
-            total, lost = carry
-            part = site_grid(site) - lost
-            summed = total + part
-            return (summed, (summed - total) - part), None
+        def of_part(part: list[Array]) -> Array:
+            return _kahan(grids(part), sites, jnp.zeros((3 * size, phase_count), dtype))
 
-        empty = jnp.zeros((3 * size, phase_count), dtype)
-        rows = jax.lax.scan(add_site, (empty, empty), sites)[0][0]
-        return decay(rows)
+        return decay(over_parts(of_part))
     time = jnp.arange(times, dtype=dtype) / bandwidth
 
-    def add(total, site):
-        *rest, width = site
-        signal = decay(site_grid(tuple(rest)))
-        signal = signal.at[0].set(rest[2].astype(signal.dtype))
-        return total + signal * jnp.exp(-jnp.pi * width * time).astype(complex_type), None
-
     complex_type = jax.lax.complex(time, time).dtype
-    return jax.lax.scan(add, jnp.zeros(times, complex_type), (*sites, linewidth))[0]
+
+    def damped(part: list[Array]) -> Array:
+        site_grid = grids(part)
+
+        def add(total, site):
+            *rest, width = site
+            return total + decay(site_grid(tuple(rest))) * jnp.exp(-jnp.pi * width * time).astype(complex_type), None
+
+        return jax.lax.scan(add, jnp.zeros(times, complex_type), (*sites, linewidth))[0]
+
+    return over_parts(damped).at[0].set(weights.sum().astype(complex_type))
+
+
+def _kahan(
+    site_grid: Callable[[tuple[Array, Array, Array]], Array], sites: tuple[Array, Array, Array], empty: Array
+) -> Array:
+    """Kahan's sum of grids over sites: thousands of them would lose three digits of single precision."""
+
+    def add(carry: tuple[Array, Array], site: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
+        total, lost = carry
+        part = site_grid(site) - lost
+        summed = total + part
+        return (summed, (summed - total) - part), None
+
+    return jax.lax.scan(add, (empty, empty), sites)[0][0]

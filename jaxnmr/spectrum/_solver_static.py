@@ -36,6 +36,7 @@ def static_exchange_signal(
     bandwidth: Float[Array, ""],
     count: int,
     echo: Refocusing | None = None,
+    start: Float[Array, " site"] | None = None,
 ) -> tuple[Complex[Array, " times"], Complex[Array, ""] | None]:
     """Powder-averaged free-induction decay at `count` points spaced 1 / bandwidth, unit at t = 0 without an echo.
 
@@ -45,6 +46,7 @@ def static_exchange_signal(
         bandwidth: Hz; wider than the line.
         count: length of the decay.
         echo: before the record.
+        start: what each site starts with beside its population; not with an echo.
 
     Returns:
         The decay and, of an echo, its slope at t = 0.
@@ -53,6 +55,7 @@ def static_exchange_signal(
     n = generator.state.shape[0]
     state = generator.state
 
+    begun = generator.start(start)
     dwell = [dwell_times(generator, small_steps / bandwidth, giant, node) for node in _NODES]
 
     def chunk(part: Cells) -> Array:
@@ -71,23 +74,23 @@ def static_exchange_signal(
         for _ in range(small_steps.bit_length() - 1):
             step = multiply(step, step)
         if echo is None:
-            share = (generator.to_sites @ state)[:, None] * part.weights[None, :]
+            share = begun[:, None] * part.weights[None, :]
         else:
             turns = lambda other: evaluate_irreps(other.precession, basis)  # noqa: E731
             share = static_top(echo, turns) * part.weights[None, :].astype(u.dtype)
         # Columns that start in each site, so that each start may be damped by itself.
-        start = generator.to_modes[:, :, None].astype(share.dtype) * share[None]
-        columns = powers(step, giant, start.astype(u.dtype))  # (giant step, mode, site, crystallite)
+        columns = generator.to_modes[:, :, None].astype(share.dtype) * share[None]
+        power = powers(step, giant, columns.astype(u.dtype))  # (giant step, mode, site, crystallite)
         signal = jnp.zeros((), u.dtype)
         for spent, curve in zip(dwell, lagrange(_NODES, small_steps), strict=True):
             fade = damping(generator, part, spent)
-            column = (columns * fade[:, None].astype(u.dtype)).sum(2)
+            column = (power * fade[:, None].astype(u.dtype)).sum(2)
             weighted = rows * jnp.asarray(curve, u.dtype)[:, None, None]
             signal = signal + column.reshape(giant, -1) @ weighted.reshape(small_steps, -1).T
         signal = signal.reshape(-1)[:count]
         if echo is None:
             return signal
-        slope = ((row[:, None] * matrix).sum(0) * start.sum(1)).sum()
+        slope = ((row[:, None] * matrix).sum(0) * columns.sum(1)).sum()
         return jnp.concatenate([signal, slope[None]])
 
     per_cell = 8 * (n * n * (40 + 3 * giant) + n * small_steps)

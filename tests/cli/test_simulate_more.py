@@ -1,6 +1,7 @@
 """`jaxnmr simulate`: echoes, motions, disorder, and stacks over field and temperature."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_stack_over_fields(tmp_path):
     for row, field in zip(found["spectra"], (4.7, 9.4), strict=True):
         assert (row["field_t"], row["label"]) == (field, f"B0 = {field} T")
         np.testing.assert_allclose(sorted(row["peaks_ppm"]), [110, 160], atol=0.1)
-    low, high = (jn.Spectrum.load(tmp_path / f"a-B0{field}.csv") for field in (4.7, 9.4))
+    low, high = (jn.Spectrum.load(tmp_path / f"a-{field}T.csv") for field in (4.7, 9.4))
     assert float(high.field) == 9.4
     # Per ppm: 300 Hz and 2.355 ppm together are narrower at the higher field, whose lines stand higher.
     heights = [float(line.intensity.max() * line.larmor_frequency) for line in (low, high)]
@@ -245,3 +246,28 @@ def test_bad_flags_are_one_line(case, jobs):
     assert done.stdout == ""
     assert advice in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_file_in_readme(tmp_path):
+    """README's TOML is one that runs."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "hops.toml").write_text(text.split("```toml\n")[1].split("```")[0], encoding="utf-8")
+    found = runner.invoke(_main.app, ["simulate", str(tmp_path / "hops.toml"), "--dry-run", "--json"])
+    assert found.exit_code == 0, found.output
+    assert "lines-k1e+06.csv" in found.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--motion", "tetrahedral@1e5", "--motion-axis", "0,0,1"], "tetrahedral"),
+        (["--angle-deg", "30", "--motion", "flip:120@1e5"], "angle_deg: came without a rotor"),
+        (["--exchange", "0-1:1e4", "--populations", "0.9,0.9", "--shift-ppm", "0,50"], "populations: got"),
+    ],
+)
+def test_what_would_be_ignored(flags, message):
+    """What has no meaning is refused, and not left out in silence."""
+    base = ["--isotope", "2H", "--field-t", "9.4", "--shift-ppm", "0", "--cq-hz", "1e5", "--linewidth-hz", "1e3"]
+    found = runner.invoke(_main.app, ["simulate", *base, "--axis", "hz:-1e5:1e5", *flags])
+    assert found.exit_code != 0
+    assert message in found.output

@@ -109,3 +109,18 @@ def test_built_directly(groups):
     """A model put together by hand must name each site once (shapes: jaxtyping's checks come first under test)."""
     with pytest.raises(ValueError, match="groups: got"):
         jn.ExchangeModel(jnp.zeros((2, 2)), jnp.ones(2) / 2, groups)
+
+
+def test_populations_are_checked_inside_jit():
+    """Numbers that are known are checked even where everything computed from them is traced."""
+    with pytest.raises(ValueError, match=r"populations: got \[0.9, 0.9\]"):
+        jax.jit(lambda k: jn.ExchangeModel.from_rates({(0, 1): k}, [0.9, 0.9]).rates)(1.0)
+    with pytest.raises(ValueError, match="populations: the rates are traced"):
+        jax.jit(lambda k: jn.ExchangeModel.from_matrix(k).populations)(jnp.zeros((3, 3)))
+
+
+@pytest.mark.parametrize(("rates", "message"), [({(0, 1): 1e18}, "at most")])
+def test_refused_rates(rates, message):
+    """What would be rounded or overflow in silence."""
+    with pytest.raises(ValueError, match=message):
+        jn.ExchangeModel.from_rates(rates)

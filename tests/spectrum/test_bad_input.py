@@ -162,3 +162,19 @@ def test_traced_sizes_are_asked_for():
 
     with pytest.raises(ValueError, match=r"(?s)resolution.*traced.*phases.*out of jit"):
         jax.jit(lambda rate: _simulate(experiment=jn.MAS(9.4, rate)).intensity)(1e4)
+
+
+def test_a_rate_in_khz():
+    """5 Hz where 5 kHz was meant would take all memory."""
+    with pytest.raises(ValueError, match=r"rate: 5 Hz .* give the rate in Hz \(5 kHz is 5e3\)"):
+        jn.spectrum.resolve(
+            jn.Sites("13C", jn.shift_tensor(0.0, 100.0)), jn.MAS(9.4, 5.0), jn.Axis(ppm=(400.0, -400.0)), linewidth=100.0
+        )
+
+
+def test_more_orientations_than_are_taken():
+    """A line far too narrow for its pattern is said, and not only computed badly."""
+    deuteron = jn.Sites("2H", jn.shift_tensor(0.0), jn.quadrupole_tensor(170e3))
+    hops = jn.ExchangeModel.from_rates({}, n_sites=1)
+    with pytest.warns(jn.errors.ResolutionWarning, match="200000 are used"):
+        jn.spectrum.resolve(deuteron, jn.Static(9.4), jn.Axis(hz=(-2e5, 2e5), points=32768), exchange=hops, linewidth=20.0)

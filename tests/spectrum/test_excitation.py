@@ -41,7 +41,24 @@ def test_an_ideal_pulse_changes_nothing():
     np.testing.assert_allclose(decay(pair(), Pulse(0.25e9, 1e-9)), decay(pair(), None), atol=1e-4)
 
 
-def test_sites_that_jump_share_one_excitation():
+@pytest.mark.parametrize("spinning", [0.0, 40e3])
+def test_each_site_keeps_its_own(spinning):
+    """Jumps between two sites, too rare to matter, and a third at rest: the decay is that without jumps."""
+    couplings = jn.quadrupole_tensor(jnp.array([0.0, 0.0, 3e6]), 0.0)
+    sites = jn.Sites("23Na", jn.shift_tensor(jnp.array([0.0, 20.0, -10.0])), couplings)
+    hops = jn.ExchangeModel.from_rates({(0, 1): 1e-3}, n_sites=3)
+    pulse = Pulse(60e3, 2e-6)
+    experiment = jn.MAS(9.4, spinning, excitation=pulse) if spinning else jn.Static(9.4, excitation=pulse)
+    axis, sizes = jn.Axis(hz=(-2e4, 2e4), points=64), jn.Resolution(300, 8 if spinning else None, 128, smooth=False)
+    both = [jn.spectrum.decay(sites, experiment, axis, exchange=x, resolution=sizes).signal for x in (hops, None)]
+    np.testing.assert_allclose(*both, atol=1e-6)
+    weights = transition_weights(sites, pulse)[0] / 3
+    np.testing.assert_allclose(both[0][0], weights.sum(), rtol=1e-9)
+    # One mean for all three sites would show.
+    assert weights[2] < 0.8 * weights[0]
+
+
+def test_jumping_sites_start_with_their_mean():
     """The signal is the mean over the populations; its derivative in the pulse's length is that of the weights."""
     sites = jn.Sites("23Na", pair().shift, pair().quadrupole)
     hops = jn.ExchangeModel.from_rates({(0, 1): 1e5, (1, 0): 3e5})
