@@ -1,5 +1,6 @@
-"""Experiments, line-shape solvers and spectra."""
+"""Experiments, line-shape solvers, spectra and their processing."""
 
+from jaxnmr.spectrum import processing
 from jaxnmr.spectrum._assemble import Decay
 from jaxnmr.spectrum._axis import Axis
 from jaxnmr.spectrum._echoes import HahnEcho, SolidEcho
@@ -33,6 +34,7 @@ __all__ = [
     "plot_regimes",
     "plot_sites",
     "plot_stack",
+    "processing",
     "reduce",
     "regimes",
     "resolve",

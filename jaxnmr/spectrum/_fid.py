@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from jaxnmr.errors import is_concrete
 from jaxnmr.spectrum._metadata import check_label, checked_scalar, isotope_name
-from jaxnmr.spectrum.files import FIDRecord, Meta, read_file, settle_fid, write_fid
+from jaxnmr.spectrum.files import Told
 
 if TYPE_CHECKING:
     from jaxnmr.spectrum._spectrum import Spectrum
@@ -97,7 +96,8 @@ class FID(eqx.Module):
         $$S(\nu) + i S'(\nu) = 2\,dt\sum_n w_n\,s_n\,e^{-2\pi i(\nu - \mathrm{carrier})t_n}$$
 
         with $w_0 = 1/2$ where the record starts at t = 0, half way up the decay's step (a digital filter's rise has that
-        step already), and 1 elsewhere. So the integral over the band is the signal at t = 0. Differentiable.
+        step already), $1/2 + t_0/dt$ where it starts within dt after zero, and 1 elsewhere. So the integral over the
+        band is the signal at t = 0. Differentiable.
 
         Args:
             points: of the spectrum, more than those of the decay for zero filling; as many by default.
@@ -116,8 +116,10 @@ class FID(eqx.Module):
             raise ValueError(f"points: got {points} for a decay of {count} points; give {count} or more.")
         real = self.signal.real.dtype
         dt, start = self.dt.astype(real), self.start.astype(real)
-        late = jnp.where(start < 0, jnp.ones((), real), jnp.full((), 0.5, real))
-        weight = jnp.ones(count, real).at[0].set(late) * (2 * dt)
+        late = start / dt
+        # A first point that stands a part of dt after zero also stands for that part.
+        first = jnp.where(late < 0, 1.0, 0.5 + jnp.where(late < 1, late, 0.0)).astype(real)
+        weight = jnp.ones(count, real).at[0].set(first) * (2 * dt)
         signal = jnp.pad(self.signal * weight.astype(self.signal.dtype), (0, points - count))
         values = jnp.fft.fftshift(jnp.fft.fft(signal))
         # In cycles over the band, so that nothing large meets in float32.
@@ -146,16 +148,9 @@ class FID(eqx.Module):
         Raises:
             ValueError: another suffix, or a record that does not start at t = 0.
         """
-        path = Path(path)
-        if is_concrete(self.start) and self.start != 0:
-            raise ValueError(
-                f"start: the decay starts at {float(self.start):g} s, and a .fid at 0; `spectrum().save` keeps the data."
-            )
-        field, rate = (None if x is None else float(x) for x in (self.field, self.rate))
-        meta = Meta(self.isotope, field, rate, self.label)
-        larmor = float(self.larmor_frequency)
-        signal = np.asarray(self.signal, np.complex128)
-        write_fid(path, FIDRecord(signal, float(self.dt), float(self.carrier), 0.0, larmor, meta))
+        from jaxnmr.spectrum._saving import save_fid
+
+        save_fid(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> FID:
@@ -165,8 +160,9 @@ class FID(eqx.Module):
             FileNotFoundError: no such file.
             ValueError: not such a file, or cut short; see `read` for files of other programs.
         """
-        record = read_file(Path(path), own=True)
-        return cls._from_settled(settle_fid(_decay_only(record, Path(path)), Path(path), own=True))
+        from jaxnmr.spectrum._saving import load_fid
+
+        return load_fid(Path(path))
 
     @classmethod
     def read(
@@ -189,28 +185,6 @@ class FID(eqx.Module):
         Returns:
             The decay.
         """
-        path = Path(path)
-        record = _decay_only(read_file(path, format, raw=True), path)
-        return cls._from_settled(settle_fid(record, path, isotope, field, rate, larmor_frequency, zero, label))
+        from jaxnmr.spectrum._saving import read_fid
 
-    @classmethod
-    def _from_settled(cls, record: FIDRecord) -> FID:
-        assert record.larmor is not None
-        meta = record.meta
-        return cls(
-            record.signal,
-            record.dt,
-            carrier=record.carrier,
-            larmor_frequency=record.larmor,
-            start=record.start,
-            label=meta.label,
-            isotope=meta.isotope,
-            field=meta.field,
-            rate=meta.rate,
-        )
-
-
-def _decay_only(record: object, path: Path) -> FIDRecord:
-    if not isinstance(record, FIDRecord):
-        raise ValueError(f"{path}: a spectrum, not a decay; use Spectrum.read.")
-    return record
+        return read_fid(Path(path), format, Told(isotope, field, rate, larmor_frequency, zero, label))

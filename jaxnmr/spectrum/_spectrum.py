@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxnmr.errors import is_concrete
-from jaxnmr.spectrum._fid import FID
+from jaxnmr.spectrum._axis import Axis
 from jaxnmr.spectrum._metadata import check_label, checked_scalar, isotope_name
-from jaxnmr.spectrum.files import Meta, SpectrumRecord, is_uniform, read_file, settle_fid, settle_spectrum, write_spectrum
+from jaxnmr.spectrum.files import Told, is_uniform
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from jaxnmr.spectrum._fid import FID
 
 __all__ = ["Spectrum"]
 
@@ -42,8 +43,9 @@ class Spectrum(eqx.Module):
         rate: rotor frequency, Hz; 0 for a rotor at rest, `inf` for the limit without sidebands; or None.
 
     Raises:
-        ValueError: axes and intensities of different lengths, complex intensities, hz that is not a positive multiple
-            of ppm, an unknown isotope, a field that is not > 0, a rate < 0, a label of several lines.
+        ValueError: axes and intensities of different lengths, complex intensities, an axis that is not sorted or repeats
+            a point, hz that is not a positive multiple of ppm, an unknown isotope, a field that is not > 0, a rate < 0, a
+            label of several lines.
     """
 
     ppm: Float[Array, " points"]
@@ -88,6 +90,7 @@ class Spectrum(eqx.Module):
             ppm, hz = np.asarray(self.ppm, np.float64), np.asarray(self.hz, np.float64)
             if not (np.isfinite(ppm).all() and np.isfinite(hz).all()):
                 raise ValueError("ppm, hz: the axis has points that are not finite numbers; leave them out.")
+            _check_sorted(hz, exact=self.hz.dtype == np.float64)
             square = ppm @ ppm
             larmor = (hz @ ppm) / square if square else 0.0
             if larmor <= 0 or np.abs(hz - larmor * ppm).max() > _PROPORTIONAL * np.abs(hz).max():
@@ -102,6 +105,17 @@ class Spectrum(eqx.Module):
         # By the far end, so that no sum of squares overflows or loses digits in float32.
         far = jnp.argmax(jnp.abs(self.ppm))
         return 1e6 * self.hz[far] / self.ppm[far]
+
+    @property
+    def axis(self) -> Axis:
+        """The axis to simulate on for a comparison point by point: the same shifts, in the same order.
+
+        Raises:
+            ValueError: points that are not equally spaced.
+        """
+        if is_concrete(self.ppm) and not is_uniform(np.asarray(self.ppm)):
+            raise ValueError("ppm: points are not equally spaced, and an Axis' are; interpolate the spectrum to one first.")
+        return Axis(ppm=(self.ppm[0], self.ppm[-1]), points=len(self.ppm))
 
     def plot(self, ax: Axes | None = None, unit: str = "ppm", **line: object) -> Axes:
         """Draw the spectrum, frequencies descending as NMR does.
@@ -131,40 +145,9 @@ class Spectrum(eqx.Module):
         Raises:
             ValueError: an axis that is not equally spaced.
         """
-        if is_concrete(self.hz) and not is_uniform(np.asarray(self.hz)):
-            raise ValueError("hz: points are not equally spaced; interpolate the spectrum to a `jn.Axis` first.")
-        points = len(self.hz)
-        up = self.hz[-1] > self.hz[0]
-        step = jnp.abs(self.hz[-1] - self.hz[0]) / (points - 1)
-        imaginary = jnp.zeros_like(self.intensity) if self.imaginary is None else self.imaginary
-        values = jnp.where(up, self._complex(imaginary), self._complex(imaginary)[::-1])
-        record = jnp.fft.ifft(jnp.fft.ifftshift(values))
-        # FID.spectrum gives every point the weight 2 dt, and the first dt.
-        weight = np.full(points, 0.5)
-        weight[0] = 1.0
-        if self.imaginary is None:
-            weight *= 2
-            weight[0] = 1.0
-            weight[points // 2 + 1 :] = 0.0
-            if points % 2 == 0:
-                weight[points // 2] = 0.5
-            else:
-                weight[points // 2] = 1.0
-        signal = record * (jnp.asarray(weight, self.hz.dtype) * (points * step)).astype(record.dtype)
-        middle = points // 2
-        return FID(
-            signal,
-            1 / (points * step),
-            carrier=jnp.where(up, self.hz[middle], self.hz[points - 1 - middle]),
-            larmor_frequency=self.larmor_frequency,
-            label=self.label,
-            isotope=self.isotope,
-            field=self.field,
-            rate=self.rate,
-        )
+        from jaxnmr.spectrum._inverse import decay_of
 
-    def _complex(self, imaginary: Float[Array, " points"]) -> Array:
-        return jax.lax.complex(self.intensity, imaginary.astype(self.intensity.dtype))
+        return decay_of(self)
 
     def save(self, path: str | Path) -> None:
         """Write a file, its format by the suffix; written aside and renamed, so never half a file.
@@ -186,20 +169,9 @@ class Spectrum(eqx.Module):
                 of spectra.
             ImportError: csdmpy is missing.
         """
-        path = Path(path)
-        if self.intensity.ndim != 1:
-            raise ValueError(
-                f"save: got a batch of spectra, intensity of shape {self.intensity.shape}; save them one by one "
-                "(jax.tree.map(lambda leaf: leaf[i], spectra))."
-            )
-        if path.suffix.lower() == ".fid":
-            self.fid().save(path)
-            return
-        imaginary = None if self.imaginary is None else np.asarray(self.imaginary, np.float64)
-        ppm, hz = np.asarray(self.ppm, np.float64), np.asarray(self.hz, np.float64)
-        meta = Meta(self.isotope, _number(self.field), _number(self.rate), self.label)
-        larmor = float(1e6 * (hz @ ppm) / (ppm @ ppm))
-        write_spectrum(path, SpectrumRecord(np.asarray(self.intensity, np.float64), imaginary, ppm, hz, larmor, meta))
+        from jaxnmr.spectrum._saving import save_spectrum
+
+        save_spectrum(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Spectrum:
@@ -216,10 +188,9 @@ class Spectrum(eqx.Module):
                 where its reference is.
             ImportError: csdmpy is missing.
         """
-        if Path(path).suffix.lower() == ".fid":
-            return FID.load(path).spectrum()
-        record = read_file(Path(path), own=True)
-        return cls._from_record(settle_spectrum(record, Path(path), own=True))
+        from jaxnmr.spectrum._saving import load_spectrum
+
+        return load_spectrum(Path(path))
 
     @classmethod
     def read(
@@ -280,27 +251,22 @@ class Spectrum(eqx.Module):
                 dimensions, unequal spacing, nothing to convert ppm and Hz by, arguments that contradict the file.
             ImportError: nmrglue or csdmpy is missing.
         """
-        path = Path(path)
-        record = read_file(path, format, unit=unit, column=column)
-        if not isinstance(record, SpectrumRecord):
-            decay = settle_fid(record, path, isotope, field, rate, larmor_frequency, zero, label)
-            return FID._from_settled(decay).spectrum()
-        record = settle_spectrum(record, path, isotope, field, rate, larmor_frequency, zero, label)
-        return cls._from_record(record)
+        from jaxnmr.spectrum._saving import read_spectrum
 
-    @classmethod
-    def _from_record(cls, record: SpectrumRecord) -> Spectrum:
-        assert record.ppm is not None and record.hz is not None
-        meta = record.meta
-        return cls(
-            record.ppm,
-            record.hz,
-            record.intensity,
-            meta.label,
-            imaginary=record.imaginary,
-            isotope=meta.isotope,
-            field=meta.field,
-            rate=meta.rate,
+        told = Told(isotope, field, rate, larmor_frequency, zero, label)
+        return read_spectrum(Path(path), format, unit, column, told)
+
+
+def _check_sorted(hz: np.ndarray, exact: bool) -> None:
+    """Points in order; single precision may round neighbours to one value."""
+    steps = np.diff(hz) * (1.0 if hz[-1] >= hz[0] else -1.0)
+    wrong = np.flatnonzero(steps <= 0 if exact else steps < 0)
+    if len(wrong):
+        at = int(wrong[0])
+        what = "repeats" if steps[at] == 0 else "goes back"
+        raise ValueError(
+            f"hz: point {at + 2} {what} ({hz[at]:g}, then {hz[at + 1]:g}); sort the points by np.argsort(hz), and average "
+            "or drop those that repeat."
         )
 
 
@@ -309,7 +275,3 @@ def _real(name: str, values: ArrayLike) -> Array:
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise ValueError(f"{name}: got complex numbers; give their real part, and the other as `imaginary`.")
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)

@@ -2,17 +2,17 @@
 
 from jaxnmr.spectrum.files._axes import is_uniform
 from jaxnmr.spectrum.files._formats import read_file, write_fid, write_spectrum
-from jaxnmr.spectrum.files._record import FIDRecord, Meta, SpectrumRecord
-from jaxnmr.spectrum.files._settle import settle_fid, settle_spectrum
+from jaxnmr.spectrum.files._record import FIDRecord, Meta, SpectrumRecord, Told
+from jaxnmr.spectrum.files._settle import settle
 
 __all__ = [
     "FIDRecord",
     "Meta",
     "SpectrumRecord",
+    "Told",
     "is_uniform",
     "read_file",
-    "settle_fid",
-    "settle_spectrum",
+    "settle",
     "write_fid",
     "write_spectrum",
 ]

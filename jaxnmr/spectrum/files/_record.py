@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FIDRecord", "Meta", "SpectrumRecord", "written_aside"]
+__all__ = ["FIDRecord", "Meta", "SpectrumRecord", "Told", "written_aside"]
 
 Real = NDArray[np.float64]
 
@@ -23,6 +23,18 @@ class Meta:
     field: float | None = None
     rate: float | None = None
     label: str = ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user adds to a file; None leaves it to the file. Units as in `Spectrum.read`."""
+
+    isotope: str | None = None
+    field: float | None = None
+    rate: float | None = None
+    larmor_frequency: float | None = None
+    zero: float | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
