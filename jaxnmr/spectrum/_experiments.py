@@ -28,8 +28,8 @@ class Static(eqx.Module):
         transition: None, the central line of half-integer spins and all lines of integer spins; "central"; "all"; or
             (m, m - 1).
         echo: `SolidEcho` or `HahnEcho` before the record, which then starts at the echo's top; None for a plain decay.
-        excitation: `jaxnmr.spins.Pulse` that made the signal; None for an ideal one. Each line of each site has its mean over
-            the powder (`jaxnmr.spins.transition_weights`); the spectrum's integral is the signal relative to an ideal pulse.
+        excitation: `jaxnmr.spins.Pulse` that made the signal; None for an ideal one. Each line of each site has its mean
+            over the powder (`jaxnmr.spins.transition_weights`); the integral is the signal relative to an ideal pulse's.
 
     Raises:
         ValueError: field <= 0, an echo whose delay is in rotor periods, an excitation with an echo.

@@ -1,0 +1,290 @@
+"""First-order saddles: up along the softest direction, down along all others, and proof of what was found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxnmr.dynamics._hessian import dense_hessian, lowest_modes
+from jaxnmr.dynamics._implicit import stationary
+from jaxnmr.dynamics._minimise import Minimum, minimise
+from jaxnmr.dynamics._optimisers import LBFGS, largest
+from jaxnmr.dynamics._rigid import Rigid, rigid_kind, rigid_motions, rigid_projector
+from jaxnmr.dynamics._status import CONVERGED, MAX_STEPS, NOT_FINITE, OVERFLOW, SearchError, Status, explain, status_of
+from jaxnmr.dynamics._surface import EnergyFunction, Surface, as_surface
+from jaxnmr.errors import is_concrete
+
+__all__ = ["Saddle", "dimer"]
+
+# Up to so many coordinates the whole Hessian is counted; beyond, Lanczos steps look for two negative directions.
+_DENSE = 600
+
+
+class Saddle(eqx.Module):
+    """Where a search for a saddle ended; with a leading axis for several.
+
+    Attributes:
+        positions: Å, (atom, dimension).
+        energy: eV.
+        mode: the direction that was climbed, of unit norm.
+        curvature: second derivative along it, eV/Å².
+        max_force: largest norm of a force, eV/Å.
+        n_negative: negative eigenvalues of the Hessian; -1 where not counted.
+        evaluations: of forces, and of products of the Hessian, together.
+        code: a `Status`, as a number.
+        sides: the two minima that it joins, a leading axis of two; None where not asked for.
+        neighbors: as they were at the end.
+    """
+
+    positions: Float[Array, "*batch atom dim"]
+    energy: Float[Array, "*batch"]
+    mode: Float[Array, "*batch atom dim"]
+    curvature: Float[Array, "*batch"]
+    max_force: Float[Array, "*batch"]
+    n_negative: Int[Array, "*batch"]
+    evaluations: Int[Array, "*batch"]
+    code: Int[Array, "*batch"]
+    sides: Minimum | None
+    neighbors: Any
+
+    @property
+    def converged(self) -> Bool[Array, "*batch"]:
+        """Whether the forces vanish and exactly one direction goes down."""
+        return (self.code == CONVERGED) & (self.n_negative == 1)
+
+    @property
+    def status(self) -> Status:
+        """How the worst of them ended."""
+        return status_of(self.code)
+
+
+def dimer(
+    surface: Surface | EnergyFunction,
+    positions: Any,
+    direction: Any = None,
+    *,
+    max_force: float = 1e-4,
+    max_steps: int = 500,
+    rotations: int = 4,
+    max_step: float = 0.1,
+    rigid: str | None = None,
+    sides: bool = True,
+    push: float = 0.1,
+    seed: int = 0,
+    throw: bool = True,
+) -> Saddle:
+    r"""Search for a first-order saddle from one point, as from a climbing image or a displaced minimum.
+
+    The dimer's axis $\hat{\mathbf n}$ is turned to the softest direction by products of the Hessian (exact ones, not
+    differences over the dimer's length), then L-BFGS follows the force with its part along the axis reversed,
+    $\mathbf F - 2(\mathbf F\cdot\hat{\mathbf n})\hat{\mathbf n}$; where the curvature is still positive, only that part.
+    What is found is verified: one negative eigenvalue, and the minima on both sides.
+
+    Args:
+        surface: a `Surface`, or an energy function of positions.
+        positions: Å, (atom, dimension), or (start, atom, dimension) for several searches side by side.
+        direction: a guess for the axis, of the shape of `positions`; drawn at random unless given.
+        max_force: goal for the largest norm of a force, eV/Å.
+        max_steps: how often the point moves.
+        rotations: turns of the axis for each move; one product of the Hessian each.
+        max_step: farthest that an atom moves at once, Å.
+        rigid: what costs no energy, see `vibrations`.
+        sides: go down to the two minima, for one search; for several say False and `dimer` again at each saddle.
+        push: how far from the saddle the ways down start, Å.
+        seed: of random directions.
+        throw: raise where no first-order saddle was reached.
+
+    Raises:
+        ValueError: shapes that do not fit, goals that are not positive.
+        SearchError: not converged, or no negative mode (a minimum), or more than one; the message says which.
+
+    References:
+        Henkelman, Jónsson, J. Chem. Phys. 111, 7010 (1999); Kästner, Sherwood, J. Chem. Phys. 128, 014106 (2008).
+    """
+    surface = as_surface(surface)
+    start = jax.lax.stop_gradient(surface.check(positions))
+    if not (max_force > 0 and push > 0):
+        raise ValueError(f"max_force, push: got {max_force} and {push}; both must be > 0.")
+    if direction is None:
+        direction = jax.random.normal(jax.random.key(seed), start.shape, start.dtype)
+    axis = jnp.asarray(direction, start.dtype)
+    if axis.shape != start.shape:
+        raise ValueError(f"direction: got shape {axis.shape}; give that of positions, {start.shape}.")
+    kind = rigid_kind(surface, start, rigid)
+    batch = start.shape[:-2]
+    flat = lambda x: x.reshape(-1, *x.shape[len(batch) :])  # noqa: E731
+    neighbors, steps = surface.neighbors, max_steps
+    frozen = eqx.combine(
+        jax.lax.stop_gradient(eqx.filter(surface, eqx.is_array)), eqx.filter(surface, eqx.is_array, inverse=True)
+    )
+    start, axis, optimiser = flat(start), flat(axis), LBFGS(max_step=max_step)
+    while True:
+        found = _search(frozen, neighbors, start, axis, optimiser, jnp.asarray(max_force), steps, rotations, kind)
+        if neighbors is None or not is_concrete(found.code) or not (np.asarray(found.code) == OVERFLOW).any():
+            break
+        at = int(np.argmax(np.asarray(found.code) == OVERFLOW))
+        start, axis, neighbors = found.positions, found.mode, neighbors.grow(found.positions[at], surface.cell)
+        steps -= 1  # ends, if each list were too short
+        if steps <= 0:
+            break
+    found = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]) if eqx.is_array(x) else x, found)
+    if is_concrete(found.code) and throw:
+        _complain(found)
+    if not batch:
+        settled = stationary(surface.with_neighbors(found.neighbors), found.positions)
+        found = eqx.tree_at(lambda s: s.positions, found, settled)
+        if sides:
+            # Far enough that the force down there exceeds the goal.
+            far = push * found.mode / jnp.sqrt(jnp.max(jnp.sum(found.mode**2, axis=-1)))
+            both = jnp.stack([found.positions - far, found.positions + far])
+            low = minimise(surface, jax.lax.stop_gradient(both), max_force=max_force, max_steps=10 * max_steps, throw=throw)
+            found = eqx.tree_at(lambda s: s.sides, found, low, is_leaf=lambda leaf: leaf is None)
+    return found
+
+
+def _complain(found: Saddle) -> None:
+    if found.status is not Status.CONVERGED:
+        raise SearchError(explain("dimer", found.code, found.max_force), found)
+    negative = np.atleast_1d(np.asarray(found.n_negative))
+    if (negative == 0).any():
+        raise SearchError(
+            "dimer: ended at a minimum (no negative mode); start nearer to the barrier, or give a direction.", found
+        )
+    if (negative > 1).any():
+        raise SearchError(
+            f"dimer: ended at a stationary point with {negative.max()} negative modes; the reaction passes lower: push the "
+            "atoms along the second mode (see vibrations) and search again. throw=False returns what was reached.",
+            found,
+        )
+
+
+@eqx.filter_jit
+def _search(
+    surface: Surface,
+    neighbors: Any,
+    start: Array,
+    axis: Array,
+    optimiser: LBFGS,
+    max_force: Array,
+    max_steps: Any,
+    rotations: int,
+    kind: Rigid,
+) -> Saddle:
+    one = lambda r, n: _one(surface, neighbors, r, n, optimiser, max_force, max_steps, rotations, kind)  # noqa: E731
+    return eqx.filter_vmap(one)(start, axis)
+
+
+def _one(
+    surface: Surface,
+    neighbors: Any,
+    start: Array,
+    axis: Array,
+    optimiser: LBFGS,
+    max_force: Array,
+    max_steps: Any,
+    rotations: int,
+    kind: Rigid,
+) -> Saddle:
+    free, ones = surface.free(start), jnp.ones(len(start), start.dtype)
+
+    def allowed(v: Array, r: Array) -> Array:
+        v = v * free
+        if kind == "none":
+            return v
+        projector, _ = rigid_projector(rigid_motions(r, ones, kind))
+        return v - (projector @ v.ravel()).reshape(v.shape)
+
+    def unit(v: Array) -> Array:
+        norm = jnp.sqrt(jnp.sum(v**2))
+        return v / jnp.where(norm > 0, norm, 1.0)
+
+    def turned(r: Array, n: Array, around: Any) -> tuple[Array, Array]:
+        """Steps of locally optimal conjugate gradients for the smallest Rayleigh quotient."""
+        product = lambda v: allowed(surface.hessian_product(r, v, around), r)  # noqa: E731
+        n = unit(allowed(n, r))
+        hn = product(n)
+
+        def turn(_: Any, carry: tuple[Array, ...]) -> tuple[Array, ...]:
+            n, hn, p, hp = carry
+            c = jnp.sum(n * hn)
+            w = hn - c * n
+            scale = jnp.sqrt(jnp.sum(w**2))
+            w = unit(w)
+            w = unit(w - jnp.sum(w * n) * n)
+            hw = product(w)
+            # The third direction, made orthogonal to the two.
+            p, hp = p - jnp.sum(p * n) * n, hp - jnp.sum(p * n) * hn
+            overlap = jnp.sum(p * w)
+            p, hp = p - overlap * w, hp - overlap * hw
+            norm = jnp.sqrt(jnp.sum(p**2))
+            there = norm > 1e-6
+            p, hp = (jnp.where(there, v / jnp.where(there, norm, 1.0), 0.0) for v in (p, hp))
+            s, hs = jnp.stack([n, w, p]).reshape(3, -1), jnp.stack([hn, hw, hp]).reshape(3, -1)
+            small = s @ hs.T
+            high = 4 * jnp.max(jnp.abs(small))
+            # Empty directions are put above: the search does not take them.
+            empty = jnp.stack([jnp.zeros_like(there), scale < 1e-12, ~there]).astype(small.dtype)
+            _, vectors = jnp.linalg.eigh((small + small.T) / 2 + high * jnp.diag(empty))
+            y = vectors[:, 0]
+            step = jnp.asarray([0.0, 1.0, 1.0], y.dtype) * y
+            combine = lambda a, b: (a @ b).reshape(n.shape)  # noqa: E731
+            return combine(y, s), combine(y, hs), combine(step, s), combine(step, hs)
+
+        zero = jnp.zeros_like(n)
+        n, hn, _, _ = jax.lax.fori_loop(0, rotations, turn, (n, hn, zero, zero))
+        return unit(n), jnp.sum(n * hn)
+
+    def evaluate(r: Array, n: Array, around: Any) -> Any:
+        around = surface.renew(around, r)
+        energy, gradient = surface.value_and_gradient(r, around)
+        n, c = turned(r, n, around)
+        along = jnp.sum(gradient * n) * n
+        field = jnp.where(c < 0, gradient - 2 * along, -along)
+        return energy, gradient, field, n, c, around
+
+    def ended(energy: Array, gradient: Array, c: Array, around: Any) -> Array:
+        force = largest(gradient)
+        code = jnp.where((force <= max_force) & (c < 0), CONVERGED, MAX_STEPS)
+        code = jnp.where(jnp.isfinite(energy) & jnp.isfinite(force), code, NOT_FINITE)
+        return code if around is None else jnp.where(around.overflowed, OVERFLOW, code)
+
+    def step(carry: Any) -> Any:
+        count, r, _, _, field, n, c, state, arrays, _ = carry
+        move = optimiser.step(state, field)
+        new = evaluate(r + move, n, eqx.combine(arrays, static))
+        # The two fields do not belong together: start afresh where the curvature changes its sign.
+        state = optimiser.learn(state, move, field, new[2] - field, jnp.asarray(True))
+        fresh = optimiser.forget(state)
+        crossed = (new[4] < 0) != (c < 0)
+        state = jax.tree.map(lambda a, b: jnp.where(crossed, a, b), fresh, state)
+        code = ended(new[0], new[1], new[4], new[5])
+        return count + 1, r + move, *new[:5], state, eqx.filter(new[5], eqx.is_array), code
+
+    energy, gradient, field, n, c, around = evaluate(start, axis, neighbors)
+    arrays, static = eqx.partition(around, eqx.is_array)
+    code = ended(energy, gradient, c, around)
+    carry = (jnp.ones((), jnp.int32), start, energy, gradient, field, n, c, optimiser.start(field), arrays, code)
+    count, r, energy, gradient, _, n, c, _, arrays, code = jax.lax.while_loop(
+        lambda carry: (carry[-1] == MAX_STEPS) & (carry[0] < max_steps), step, carry
+    )
+    around = eqx.combine(arrays, static)
+    negative = _count_negative(surface.with_neighbors(around), r, n, allowed, kind)
+    return Saddle(r, energy, n, c, largest(gradient), negative, count * (2 + rotations), code, None, around)
+
+
+def _count_negative(surface: Surface, r: Array, n: Array, allowed: Any, kind: Rigid) -> Array:
+    size, eye = r.size, jnp.eye(r.size, dtype=r.dtype)
+    if size <= _DENSE:
+        inside = jax.vmap(lambda v: allowed(v.reshape(r.shape), r).ravel())(eye)
+        values = jnp.linalg.eigvalsh(inside @ dense_hessian(surface, r) @ inside.T)
+    else:
+        product = lambda v: allowed(surface.hessian_product(r, allowed(v.reshape(r.shape), r)), r).ravel()  # noqa: E731
+        mixed = n.ravel() + 0.1 * allowed(jax.random.normal(jax.random.key(1), r.shape, r.dtype), r).ravel()
+        values, _, _ = lowest_modes(product, mixed, 3, 60)
+    # Rounding of rigid motion is not a negative mode.
+    return jnp.sum(values < -1e3 * jnp.finfo(r.dtype).eps * jnp.max(jnp.abs(values))).astype(jnp.int32)

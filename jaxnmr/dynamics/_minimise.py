@@ -1,0 +1,205 @@
+"""Minima: positions, or positions and cell, of one structure or of many at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxnmr.dynamics._implicit import stationary
+from jaxnmr.dynamics._optimisers import LBFGS, Optimiser, largest
+from jaxnmr.dynamics._status import CONVERGED, MAX_STEPS, NOT_FINITE, OVERFLOW, SearchError, Status, explain, status_of
+from jaxnmr.dynamics._surface import EnergyFunction, Surface, as_surface
+from jaxnmr.errors import is_concrete
+
+__all__ = ["Minimum", "minimise"]
+
+
+class Minimum(eqx.Module):
+    """Where a minimisation ended; with a leading axis for several structures.
+
+    Attributes:
+        positions: Å, (atom, dimension).
+        cell: Å, (3, 3), or None.
+        energy: eV.
+        forces: eV/Å, zero for fixed atoms.
+        max_force: largest norm of a force, eV/Å.
+        max_stress: largest element of the stress, eV/Å³; zero where the cell was fixed.
+        evaluations: of energy and forces.
+        code: a `Status`, as a number.
+        neighbors: as they were at the end.
+    """
+
+    positions: Float[Array, "*batch atom dim"]
+    cell: Any
+    energy: Float[Array, "*batch"]
+    forces: Float[Array, "*batch atom dim"]
+    max_force: Float[Array, "*batch"]
+    max_stress: Float[Array, "*batch"]
+    evaluations: Int[Array, "*batch"]
+    code: Int[Array, "*batch"]
+    neighbors: Any
+
+    @property
+    def converged(self) -> Array:
+        """Whether the largest force is as small as was asked for."""
+        return self.code == CONVERGED
+
+    @property
+    def status(self) -> Status:
+        """How the worst of them ended."""
+        return status_of(self.code)
+
+
+def minimise(
+    surface: Surface | EnergyFunction,
+    positions: Any,
+    *,
+    optimiser: Optimiser | None = None,
+    max_force: float = 1e-3,
+    max_stress: float | None = None,
+    pressure: float = 0.0,
+    max_steps: int = 1000,
+    throw: bool = True,
+) -> Minimum:
+    r"""Go downhill to a minimum of the energy, or of the enthalpy $E + pV$ where the cell moves too.
+
+    Structures of one batch share the surface and its cell, are computed side by side, and stop one by one. The whole
+    search runs under jit; a neighbour list that becomes too short is grown and the search taken up again from where it
+    was. Minima have derivatives in the surface's parameters (see `stationary`) where the cell is fixed.
+
+    Args:
+        surface: a `Surface`, or an energy function of positions.
+        positions: Å, (atom, dimension), or (structure, atom, dimension) for several.
+        optimiser: `LBFGS()` unless given, or `FIRE()`.
+        max_force: goal for the largest norm of a force, eV/Å.
+        max_stress: goal for the largest element of the stress, eV/Å³ (0.0006 is about 0.1 GPa); None holds the cell.
+        pressure: p, eV/Å³; needs `max_stress`.
+        max_steps: evaluations of the forces.
+        throw: raise where a search did not converge.
+
+    Raises:
+        ValueError: shapes that do not fit, goals that are not positive, a free cell where there is none.
+        SearchError: not converged; the message says why and what would do.
+    """
+    surface = as_surface(surface)
+    positions = surface.check(positions)
+    optimiser = LBFGS() if optimiser is None else optimiser
+    if not max_force > 0:
+        raise ValueError(f"max_force: got {max_force}; give a goal > 0, in eV/Å.")
+    if max_stress is None and pressure != 0:
+        raise ValueError(f"pressure: got {pressure} with a fixed cell; give max_stress as well, such as 1e-4 eV/Å³.")
+    if max_stress is not None:
+        if surface.cell is None:
+            raise ValueError("max_stress: the surface has no cell to relax; leave it out, or give Surface(cell=...).")
+        if not max_stress > 0:
+            raise ValueError(f"max_stress: got {max_stress}; give a goal > 0, in eV/Å³, or None for a fixed cell.")
+    batch, start = positions.shape[:-2], jax.lax.stop_gradient(positions)
+    start = start.reshape(-1, *positions.shape[-2:])
+    neighbors = surface.neighbors
+    goals = (jnp.asarray(max_force, start.dtype), jnp.asarray(max_stress or 1.0, start.dtype), pressure)
+    frozen = jax.lax.stop_gradient(eqx.filter(surface, eqx.is_array))
+    frozen = eqx.combine(frozen, eqx.filter(surface, eqx.is_array, inverse=True))
+    cells = None if max_stress is None else jnp.broadcast_to(jnp.asarray(surface.cell, start.dtype), (len(start), 3, 3))
+    used = 0
+    while True:
+        result = _many(frozen, neighbors, start, cells, optimiser, goals, max_steps - used)
+        if neighbors is None or not is_concrete(result.code) or not (np.asarray(result.code) == OVERFLOW).any():
+            break
+        at = int(np.argmax(np.asarray(result.code) == OVERFLOW))
+        grown = result.positions[at], None if result.cell is None else result.cell[at]
+        start, cells = result.positions, None if cells is None else result.cell
+        neighbors, used = neighbors.grow(*grown), used + int(result.evaluations.max())
+        if used >= max_steps:
+            break
+    result = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]) if eqx.is_array(x) else x, result)
+    if throw and is_concrete(result.code) and result.status is not Status.CONVERGED:
+        raise SearchError(explain("minimise", result.code, result.max_force), result)
+    if cells is not None or batch:
+        return result
+    settled = stationary(surface.with_neighbors(result.neighbors), result.positions)
+    return eqx.tree_at(lambda r: r.positions, result, settled)
+
+
+@eqx.filter_jit
+def _many(
+    surface: Surface, neighbors: Any, start: Array, cells: Any, optimiser: Optimiser, goals: Any, max_steps: Any
+) -> Minimum:
+    one = lambda r, h: _one(surface, neighbors, r, h, optimiser, goals, max_steps)  # noqa: E731
+    return eqx.filter_vmap(one, in_axes=(0, None if cells is None else 0))(start, cells)
+
+
+def _one(
+    surface: Surface, neighbors: Any, start: Array, reference: Any, optimiser: Optimiser, goals: Any, max_steps: Any
+) -> Minimum:
+    """Coordinates of a free cell are u and D with F = 1 + D / n, r = u F, h = h0 F: both parts then are about as stiff."""
+    n, max_force, max_stress, pressure = len(start), *goals
+    free = surface.free(start)
+    moves = reference is not None
+
+    def unpacked(x: Array) -> tuple[Array, Any]:
+        if not moves:
+            return x, None
+        deformation = jnp.eye(3, dtype=x.dtype) + (x[n:] + x[n:].T) / (2 * n)
+        return x[:n] @ deformation, reference @ deformation
+
+    def enthalpy(x: Array, around: Any) -> Array:
+        r, h = unpacked(x)
+        energy = surface.energy(r, h, around)
+        return energy + pressure * jnp.abs(jnp.linalg.det(h)) if moves else energy
+
+    def evaluate(x: Array, around: Any) -> tuple[Array, Array, Any]:
+        around = surface.renew(around, *unpacked(x))
+        energy, gradient = jax.value_and_grad(enthalpy)(x, around)
+        if moves:
+            return energy, gradient * jnp.concatenate([free, jnp.ones((3, 3), x.dtype)]), around
+        return energy, gradient * free, around
+
+    def residual(x: Array, gradient: Array) -> tuple[Array, Array]:
+        if not moves:
+            return largest(gradient), jnp.zeros((), x.dtype)
+        deformation = jnp.eye(3, dtype=x.dtype) + (x[n:] + x[n:].T) / (2 * n)
+        stress = n * deformation @ gradient[n:] / jnp.abs(jnp.linalg.det(unpacked(x)[1]))
+        return largest(gradient[:n] @ jnp.linalg.inv(deformation)), jnp.max(jnp.abs(stress))
+
+    def ended(x: Array, energy: Array, gradient: Array, around: Any) -> Array:
+        force, stress = residual(x, gradient)
+        finite = jnp.isfinite(energy) & jnp.isfinite(force)
+        code = jnp.where((force <= max_force) & (stress <= max_stress), CONVERGED, MAX_STEPS)
+        code = jnp.where(finite, code, NOT_FINITE)
+        return code if around is None else jnp.where(around.overflowed, OVERFLOW, code)
+
+    def step(carry: Any) -> Any:
+        count, x, energy, gradient, state, around, _ = carry
+        around = eqx.combine(around, static)
+        move = optimiser.step(state, gradient)
+        new_energy, new_gradient, new_around = evaluate(x + move, around)
+        finite = jnp.isfinite(new_energy) & jnp.isfinite(largest(new_gradient))
+        # The energy's own rounding must not forbid the last steps, in which only the forces still get smaller.
+        rounding = 50 * jnp.finfo(x.dtype).eps * jnp.maximum(jnp.abs(energy), 1.0)
+        better = (new_energy <= energy) | ((new_energy <= energy + rounding) & (largest(new_gradient) < largest(gradient)))
+        accepted = finite & (better | (not isinstance(optimiser, LBFGS)))
+        state = optimiser.learn(state, move, gradient, jnp.where(finite, new_gradient - gradient, 0.0), accepted)
+        keep = lambda new, old: jnp.where(accepted, new, old)  # noqa: E731
+        x, energy, gradient = keep(x + move, x), keep(new_energy, energy), keep(new_gradient, gradient)
+        code = ended(x, energy, gradient, new_around)
+        # A step that cannot shrink any more has met the end of the precision.
+        return count + 1, x, energy, gradient, state, eqx.filter(new_around, eqx.is_array), code
+
+    x = jnp.concatenate([start, jnp.zeros((3, 3), start.dtype)]) if moves else start
+    energy, gradient, around = evaluate(x, neighbors)
+    arrays, static = eqx.partition(around, eqx.is_array)
+    code = ended(x, energy, gradient, around)
+    carry = (jnp.ones((), jnp.int32), x, energy, gradient, optimiser.start(gradient), arrays, code)
+    count, x, energy, gradient, _, arrays, code = jax.lax.while_loop(
+        lambda carry: (carry[-1] == MAX_STEPS) & (carry[0] < max_steps), step, carry
+    )
+    force, stress = residual(x, gradient)
+    r, h = unpacked(x)
+    forces = -gradient[:n]
+    cell = h if moves else None if surface.cell is None else jnp.asarray(surface.cell, x.dtype)
+    return Minimum(r, cell, energy, forces, force, stress, count, code, eqx.combine(arrays, static))

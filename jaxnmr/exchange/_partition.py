@@ -1,0 +1,115 @@
+"""Harmonic partition functions of minima and saddles, of which rates and populations alike are made."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from jaxnmr.dynamics import OMEGA, Vibrations
+from jaxnmr.errors import is_concrete
+from jaxnmr.units import BOLTZMANN_IN_EV, ELECTRON_VOLT, HBAR
+
+__all__ = ["ATOMIC", "REDUCED", "Units", "check_point", "check_temperature", "crossing", "log_partition"]
+
+
+class Units(NamedTuple):
+    """What the numbers of a surface mean.
+
+    Attributes:
+        boltzmann: k_B, energy per temperature.
+        hbar: ħ, energy times the surface's unit of time.
+        frequency: how many of the rate's units one over the surface's unit of time is.
+    """
+
+    boltzmann: float
+    hbar: float
+    frequency: float
+
+
+ATOMIC = Units(BOLTZMANN_IN_EV, HBAR * OMEGA / ELECTRON_VOLT, OMEGA)
+"""eV, Å, amu, K; rates in s⁻¹."""
+REDUCED = Units(1.0, 1.0, 1.0)
+"""A surface without units: temperature in units of its energy, rates in 1 over its unit of time, ħ = 1."""
+
+
+def log_partition(
+    point: Vibrations, temperature: ArrayLike, *, quantum: bool = True, symmetry: ArrayLike = 1.0, units: Units = ATOMIC
+) -> Float[Array, "*temperature"]:
+    r"""$\ln Q$ of a minimum, or of a saddle without its imaginary mode, energies counted from the surface's zero.
+
+    $$\ln Q = -\frac{E}{kT} - \ln\sigma + \ln q_{rot} + \sum_k \begin{cases}
+      -\ln\left(2\sinh\tfrac{\hbar\omega_k}{2kT}\right) & \text{quantum}\\
+      \ln\tfrac{kT}{\hbar\omega_k} & \text{classical}\end{cases}$$
+
+    The rotational part, $\tfrac12\ln\det\mathbf I$ (the moment's logarithm if linear), is that of a molecule whose rotation
+    was projected out; factors that all configurations of the atoms share are left out.
+
+    Args:
+        point: all its vibrations.
+        temperature: K, of any shape.
+        quantum: quantum oscillators, or classical ones.
+        symmetry: rotational symmetry number σ; more generally, what its states are counted too often.
+        units: of the surface.
+    """
+    kt = units.boltzmann * jnp.asarray(temperature, point.eigenvalues.dtype)
+    counted = point.is_vibration & (point.eigenvalues > 0)
+    omega = jnp.sqrt(jnp.where(counted, point.eigenvalues, 1.0))
+    shape = (1,) * kt.ndim + omega.shape
+    x = units.hbar * omega.reshape(shape) / kt[..., None]
+    each = -x / 2 - jnp.log(-jnp.expm1(-x)) if quantum else -jnp.log(x)
+    turning = jnp.zeros((), kt.dtype)
+    if point.inertia is not None:
+        moments = jnp.linalg.eigvalsh(point.inertia)
+        bent = point.n_rigid == 6
+        whole = 0.5 * jnp.sum(jnp.log(jnp.where(bent, moments, 1.0)))
+        turning = jnp.where(bent, whole, jnp.log(jnp.maximum(moments[-1], jnp.finfo(kt.dtype).tiny)))
+    return (
+        jnp.sum(jnp.where(counted.reshape(shape), each, 0.0), axis=-1)
+        - point.energy / kt
+        + turning
+        - jnp.log(jnp.asarray(symmetry, kt.dtype))
+    )
+
+
+def crossing(saddle: Vibrations) -> Float[Array, ""]:
+    """ω of the imaginary mode, in the surface's units."""
+    down = jnp.where(saddle.is_vibration & (saddle.eigenvalues < 0), saddle.eigenvalues, 0.0)
+    return jnp.sqrt(-jnp.min(down))
+
+
+def check_temperature(temperature: ArrayLike) -> None:
+    """Temperatures are finite and above zero.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if is_concrete(temperature):
+        values = np.asarray(temperature, np.float64)
+        if not (np.isfinite(values).all() and (values > 0).all()):
+            raise ValueError(f"temperature: got {values.tolist()}; give temperatures > 0, in K.")
+
+
+def check_point(point: Vibrations, name: str, negative: int) -> None:
+    """A minimum has no negative mode, a saddle has one, and all modes must be there.
+
+    Raises:
+        ValueError: not so, with the remedy.
+    """
+    if not isinstance(point, Vibrations):
+        raise ValueError(f"{name}: got {type(point).__name__}; give what jaxnmr.dynamics.vibrations returns.")
+    if not point.complete:
+        raise ValueError(f"{name}: has only its softest modes; a partition function needs all: vibrations without lowest=.")
+    if not is_concrete(point.n_negative):
+        return
+    found = int(point.n_negative)
+    if found == negative:
+        return
+    cures = {
+        0: "minimise from a point pushed along the negative mode",
+        1: "with none it is a minimum: search with dimer; with more, push along the second mode and search again",
+    }
+    raise ValueError(f"{name}: has {found} negative modes, but needs {negative}; {cures[negative]}.")

@@ -1,0 +1,233 @@
+"""Rates of transition-state theory, and populations from the same partition functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from jaxnmr.dynamics import Vibrations
+from jaxnmr.errors import is_concrete
+from jaxnmr.exchange._model import ExchangeModel
+from jaxnmr.exchange._partition import ATOMIC, Units, check_point, check_temperature, crossing, log_partition
+from jaxnmr.exchange._tunnelling import Tunnelling, warn_of_tunnelling
+
+__all__ = ["exchange_model", "eyring", "htst", "populations"]
+
+
+def htst(
+    minimum: Vibrations,
+    saddle: Vibrations,
+    temperature: ArrayLike,
+    *,
+    degeneracy: ArrayLike = 1.0,
+    units: Units = ATOMIC,
+) -> Float[Array, "*temperature"]:
+    r"""Rate of classical harmonic transition-state theory.
+
+    $$k = \frac{g}{2\pi}\,\frac{\prod_{i=1}^{N}\omega_i^{min}}{\prod_{i=1}^{N-1}\omega_i^{\ddagger}}\;
+      e^{-(E^\ddagger - E^{min})/kT}$$
+
+    Over vibrations only, as in a crystal: rotation of a whole molecule is not counted (`eyring` does). Differentiable in
+    everything, forward and reverse, through vibrations made at points from `jaxnmr.dynamics.stationary`.
+
+    Args:
+        minimum: vibrations at the minimum that is left.
+        saddle: at the saddle.
+        temperature: K, of any shape.
+        degeneracy: g, number of equivalent ways over such saddles.
+        units: of the surface; `REDUCED` for one without units.
+
+    Returns:
+        s⁻¹, of the shape of the temperature.
+
+    Raises:
+        ValueError: a temperature that is not positive, a minimum with a negative mode, a saddle with none or several,
+            a saddle below the minimum, points of different atoms.
+
+    References:
+        Vineyard, J. Phys. Chem. Solids 3, 121 (1957).
+    """
+    _check_pair(minimum, saddle, temperature, degeneracy)
+    kt = units.boltzmann * jnp.asarray(temperature, minimum.eigenvalues.dtype)
+    # From determinants, whose derivative exists where frequencies cross.
+    log_ratio = 0.5 * (minimum.log_determinant - saddle.log_determinant)
+    attempt = jnp.exp(log_ratio) * crossing(saddle) / (2 * jnp.pi)
+    return jnp.asarray(degeneracy, kt.dtype) * units.frequency * attempt * jnp.exp(-(saddle.energy - minimum.energy) / kt)
+
+
+def eyring(
+    minimum: Vibrations,
+    saddle: Vibrations,
+    temperature: ArrayLike,
+    *,
+    product: Vibrations | None = None,
+    tunnelling: Tunnelling | None = None,
+    degeneracy: ArrayLike = 1.0,
+    symmetry: ArrayLike = 1.0,
+    saddle_symmetry: ArrayLike = 1.0,
+    transmission: ArrayLike = 1.0,
+    quantum: bool = True,
+    units: Units = ATOMIC,
+) -> Float[Array, "*temperature"]:
+    r"""Rate of transition-state theory with quantum partition functions.
+
+    $$k = g\,\gamma\,\kappa\,\frac{kT}{h}\,\frac{Q^\ddagger}{Q^{min}},$$
+
+    zero-point energies included; see `log_partition`. Differentiable as `htst`.
+
+    Args:
+        minimum: vibrations at the minimum that is left.
+        saddle: at the saddle.
+        temperature: K, of any shape.
+        product: the minimum on the other side, for an asymmetric Eckart barrier; like the first unless given.
+        tunnelling: `Wigner()`, `Eckart()`, or None for κ = 1.
+        degeneracy: g, number of equivalent ways; leave it 1 where symmetry numbers say the same.
+        symmetry: rotational symmetry number of the minimum.
+        saddle_symmetry: of the saddle.
+        transmission: γ, share of crossings that stay across, 0 to 1.
+        quantum: quantum oscillators, or classical ones.
+        units: of the surface.
+
+    Returns:
+        s⁻¹, of the shape of the temperature.
+
+    Raises:
+        ValueError: as `htst`; a transmission beyond 0 to 1.
+
+    Warns:
+        TunnellingWarning: ħω_b / kT above 4, or a barrier below one quantum.
+
+    References:
+        Eyring, J. Chem. Phys. 3, 107 (1935).
+    """
+    _check_pair(minimum, saddle, temperature, degeneracy)
+    if is_concrete(transmission) and not 0 < np.asarray(transmission) <= 1:
+        raise ValueError(f"transmission: got {transmission}; it is a share, above 0 and at most 1.")
+    kt = units.boltzmann * jnp.asarray(temperature, minimum.eigenvalues.dtype)
+    up = log_partition(saddle, temperature, quantum=quantum, symmetry=saddle_symmetry, units=units)
+    down = log_partition(minimum, temperature, quantum=quantum, symmetry=symmetry, units=units)
+    share = jnp.asarray(degeneracy, kt.dtype) * jnp.asarray(transmission, kt.dtype)
+    rate = share * units.frequency * kt / (2 * jnp.pi * units.hbar) * jnp.exp(up - down)
+    if tunnelling is None:
+        return rate
+    energy = units.hbar * crossing(saddle)
+    forward = _zero_point(saddle, units) - _zero_point(minimum, units)
+    back = forward if product is None else _zero_point(saddle, units) - _zero_point(product, units)
+    warn_of_tunnelling(energy, kt, saddle.energy - minimum.energy)
+    return rate * tunnelling.factor(energy, kt, forward, back)
+
+
+def populations(
+    minima: Sequence[Vibrations],
+    temperature: ArrayLike,
+    *,
+    symmetries: Sequence[ArrayLike] | None = None,
+    quantum: bool = True,
+    units: Units = ATOMIC,
+) -> Float[Array, "*temperature minimum"]:
+    r"""Shares $p_i = Q_i / \sum_j Q_j$ of the minima at equilibrium.
+
+    Args:
+        minima: vibrations of each.
+        temperature: K, of any shape.
+        symmetries: symmetry number of each.
+        quantum: quantum oscillators, or classical ones.
+        units: of the surface.
+
+    Raises:
+        ValueError: no minimum, one with a negative mode, or a temperature that is not positive.
+    """
+    if not minima:
+        raise ValueError("minima: got none; give at least one.")
+    check_temperature(temperature)
+    for i, minimum in enumerate(minima):
+        check_point(minimum, f"minima[{i}]", 0)
+    numbers = [1.0] * len(minima) if symmetries is None else list(symmetries)
+    if len(numbers) != len(minima):
+        raise ValueError(f"symmetries: {len(numbers)} came for {len(minima)} minima; give one for each.")
+    logs = [
+        log_partition(m, temperature, quantum=quantum, symmetry=s, units=units) for m, s in zip(minima, numbers, strict=True)
+    ]
+    return jax.nn.softmax(jnp.stack(logs, axis=-1), axis=-1)
+
+
+def exchange_model(
+    minima: Sequence[Vibrations],
+    saddles: Mapping[tuple[int, int], Vibrations | Sequence[Vibrations]],
+    temperature: ArrayLike,
+    *,
+    tunnelling: Tunnelling | None = None,
+    quantum: bool = True,
+    units: Units = ATOMIC,
+) -> ExchangeModel:
+    """The jump process on a graph of minima joined by saddles.
+
+    Each rate is that of `eyring`; the way back follows from the populations, which come from the same partition functions,
+    so detailed balance holds. Rates over several saddles between two minima add up. Minima count as they are: name each
+    of several equivalent ones.
+
+    Args:
+        minima: vibrations of each.
+        saddles: `{(i, j): saddle}` between minima i and j, each pair once; or several saddles.
+        temperature: K, one number.
+        tunnelling: `Wigner()`, `Eckart()` or None.
+        quantum: quantum oscillators, or classical ones.
+        units: of the surface.
+
+    Raises:
+        ValueError: as `eyring` and `populations`; an index without a minimum, a pair named twice.
+    """
+    if jnp.ndim(temperature):
+        raise ValueError(f"temperature: got shape {jnp.shape(temperature)}; give one number (vmap over more).")
+    shares = populations(minima, temperature, quantum=quantum, units=units)
+    rates: dict[tuple[int, int], Array] = {}
+    for (i, j), found in saddles.items():
+        if not (0 <= i < len(minima) and 0 <= j < len(minima)):
+            raise ValueError(f"saddles: ({i}, {j}) names a minimum that is not there; {len(minima)} came, counted from 0.")
+        if (j, i) in rates:
+            raise ValueError(f"saddles: ({i}, {j}) and ({j}, {i}) both came; name each pair once.")
+        ways = [found] if isinstance(found, Vibrations) else list(found)
+        rates[i, j] = sum(
+            (
+                eyring(minima[i], way, temperature, product=minima[j], tunnelling=tunnelling, quantum=quantum, units=units)
+                for way in ways
+            ),
+            start=jnp.zeros((), shares.dtype),
+        )
+    return ExchangeModel.from_rates(rates, shares, len(minima))
+
+
+def _zero_point(point: Vibrations, units: Units) -> Array:
+    counted = point.is_vibration & (point.eigenvalues > 0)
+    omega = jnp.where(counted, jnp.sqrt(jnp.where(counted, point.eigenvalues, 1.0)), 0.0)
+    return point.energy + units.hbar / 2 * jnp.sum(omega)
+
+
+def _check_pair(minimum: Vibrations, saddle: Vibrations, temperature: ArrayLike, degeneracy: ArrayLike) -> None:
+    check_temperature(temperature)
+    check_point(minimum, "minimum", 0)
+    check_point(saddle, "saddle", 1)
+    if is_concrete(degeneracy) and not np.asarray(degeneracy) > 0:
+        raise ValueError(f"degeneracy: got {degeneracy}; it is a number of ways, > 0.")
+    if minimum.positions.shape != saddle.positions.shape:
+        raise ValueError(
+            f"saddle: {saddle.positions.shape} for a minimum of {minimum.positions.shape}; both need the same atoms."
+        )
+    if not is_concrete(minimum, saddle):
+        return
+    counts = [int(point.is_vibration.sum()) for point in (minimum, saddle)]
+    if counts[0] != counts[1]:
+        raise ValueError(
+            f"saddle: {counts[1]} vibrations for a minimum of {counts[0]}; both must treat rigid motion alike (a linear "
+            "molecule that bends: rigid='none' for both, or another theory)."
+        )
+    if float(saddle.energy) <= float(minimum.energy):
+        raise ValueError(
+            f"saddle: its energy is {float(minimum.energy - saddle.energy):.3g} below that of the minimum; they do not "
+            "belong together, or one is not converged."
+        )

@@ -1,0 +1,99 @@
+"""Corrections of a rate for tunnelling along one dimension, and where they end."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxnmr.errors import JaxnmrWarning, is_concrete, warn
+
+__all__ = ["Eckart", "TunnellingWarning", "Wigner"]
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(400)
+
+
+class TunnellingWarning(JaxnmrWarning):
+    """Tunnelling is too strong for the correction that was asked for."""
+
+
+class Wigner(eqx.Module):
+    r"""Leading order in ħ: $\kappa = 1 + (\hbar\omega_b / kT)^2 / 24$.
+
+    References:
+        Wigner, Z. Phys. Chem. B 19, 203 (1932).
+    """
+
+    def factor(self, quantum: Array, kt: Array, forward: Array, back: Array) -> Float[Array, ...]:
+        """κ.
+
+        Args:
+            quantum: ħω_b, eV.
+            kt: kT, eV.
+            forward: barrier from this side with zero-point energies, eV.
+            back: from the other side, eV.
+        """
+        return 1 + (quantum / kt) ** 2 / 24
+
+
+class Eckart(eqx.Module):
+    r"""Exact transmission of the Eckart barrier that has this height from both sides and this curvature.
+
+    $$\kappa = \frac{e^{V_1/kT}}{kT}\int_{E_0}^\infty P(E)\,e^{-E/kT}\,dE,\qquad E_0 = \max(0, V_1 - V_2)$$
+
+    References:
+        Eckart, Phys. Rev. 35, 1303 (1930); Johnston, Heicklen, J. Phys. Chem. 66, 532 (1962).
+    """
+
+    def factor(self, quantum: Array, kt: Array, forward: Array, back: Array) -> Float[Array, ...]:
+        """κ; arguments as `Wigner.factor`."""
+        v1, v2 = (jnp.maximum(v, 1e-6 * quantum) for v in (forward, back))
+        a1, a2 = 2 * jnp.pi * v1 / quantum, 2 * jnp.pi * v2 / quantum
+        bottom, top = jnp.maximum(v1 - v2, 0.0), jnp.maximum(v1, v1 - v2) + 40 * kt
+        # Two pieces, below and above the top: P bends there.
+        nodes, weights = jnp.asarray(_NODES, kt.dtype), jnp.asarray(_WEIGHTS, kt.dtype)
+        total = jnp.zeros_like(kt)
+        for low, high in ((bottom + 0 * kt, v1 + 0 * kt), (v1 + 0 * kt, top)):
+            half = (high - low)[..., None] / 2
+            energy = low[..., None] + half * (1 + nodes.reshape((1,) * kt.ndim + nodes.shape))
+            value = _transmission(energy / v1, a1, a2) * jnp.exp((v1 - energy) / kt[..., None])
+            total = total + jnp.sum(half * weights.reshape((1,) * kt.ndim + weights.shape) * value, axis=-1)
+        return total / kt
+
+
+def _transmission(xi: Array, a1: Array, a2: Array) -> Array:
+    share = 1 / (a1**-0.5 + a2**-0.5)
+    a = 2 * share * jnp.sqrt(a1 * xi)
+    b = 2 * share * jnp.sqrt(jnp.maximum((xi - 1) * a1 + a2, 1e-30))
+    inside = a1 * a2 - jnp.pi**2 / 4
+    d = 2 * jnp.sqrt(jnp.where(inside > 0, inside, 1.0))
+    low = jnp.cos(2 * jnp.sqrt(jnp.where(inside > 0, 0.0, -inside)))
+    # All hyperbolic cosines times one factor, so that none overflows.
+    scale = jnp.maximum(a + b, jnp.where(inside > 0, d, 0.0))
+    cosh = lambda x: (jnp.exp(x - scale) + jnp.exp(-x - scale)) / 2  # noqa: E731
+    fixed = jnp.where(inside > 0, cosh(d), low * jnp.exp(-scale))
+    return (cosh(a + b) - cosh(a - b)) / (cosh(a + b) + fixed)
+
+
+Tunnelling = Wigner | Eckart
+
+
+def warn_of_tunnelling(quantum: Array, kt: Array, barrier: Array) -> None:
+    """Warn where one-dimensional corrections are not to be trusted."""
+    if not is_concrete(quantum, kt, barrier):
+        return
+    ratio, low = float(np.max(np.asarray(quantum / kt))), float(np.min(np.asarray(barrier / quantum)))
+    if ratio > 4:
+        warn(
+            f"tunnelling: hbar omega_b / kT reaches {ratio:.2g}; above 4 the Wigner and Eckart corrections fail, by "
+            "orders of magnitude at low temperature. Leave these temperatures out, or use a theory of instantons or "
+            "path integrals.",
+            TunnellingWarning,
+        )
+    elif low < 1:
+        warn(
+            f"tunnelling: the barrier is only {low:.2g} quanta of its own frequency high, so that the proton has no state "
+            "below its top; the jump is no activated one, and its rate an upper estimate at best.",
+            TunnellingWarning,
+        )

@@ -1,0 +1,23 @@
+"""Rates of jumps from saddles and minima, in s⁻¹, and the exchange models that they make."""
+
+from jaxnmr.exchange._arrhenius import ArrheniusFit, arrhenius, arrhenius_fit
+from jaxnmr.exchange._partition import ATOMIC, REDUCED, Units, log_partition
+from jaxnmr.exchange._tst import exchange_model, eyring, htst, populations
+from jaxnmr.exchange._tunnelling import Eckart, TunnellingWarning, Wigner
+
+__all__ = [
+    "ATOMIC",
+    "REDUCED",
+    "ArrheniusFit",
+    "Eckart",
+    "TunnellingWarning",
+    "Units",
+    "Wigner",
+    "arrhenius",
+    "arrhenius_fit",
+    "exchange_model",
+    "eyring",
+    "htst",
+    "log_partition",
+    "populations",
+]

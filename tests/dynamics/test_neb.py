@@ -1,0 +1,113 @@
+"""Paths on known surfaces, the names of like atoms, and endpoints that cannot be joined."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnmr.dynamics import LBFGS, SearchError, Spring, String, Surface, dimer, idpp, match_endpoints, minimise, neb
+from tests.systems.surfaces import MB_MINIMA, MB_SADDLES, lennard_jones, muller_brown
+
+A, B, C = (np.array([MB_MINIMA[name][0]]) for name in "ABC")
+# Curvatures reach 3000 in these units, far above an atom's.
+STIFF = LBFGS(max_step=0.05, curvature=1000.0)
+
+
+def bistable(positions):
+    """A hydrogen that hops between two like atoms held by their distances: three atoms, the middle one moves."""
+    h, left, right = positions
+    a, b = (jnp.sqrt(jnp.sum((h - end) ** 2)) for end in (left, right))
+    well = lambda d: (1 - jnp.exp(-2.0 * (d - 1.0))) ** 2  # noqa: E731
+    # The softer of the two bonds: a smooth minimum of two Morse wells.
+    apart = jnp.sqrt(jnp.sum((left - right) ** 2))
+    return -0.1 * jnp.logaddexp(-well(a) / 0.1, -well(b) / 0.1) + 5 * (apart - 2.6) ** 2 + 0.5 * (a + b - 2.6) ** 2
+
+
+@pytest.mark.parametrize("method", [Spring(), String()], ids=["NEB", "string"])
+def test_muller_brown_path(method):
+    """The climbing image stands on the saddle; from there a dimer needs few steps to eight digits."""
+    path = neb(muller_brown, A, C, images=9, max_force=0.5, climb_below=20.0, optimiser=STIFF, method=method)
+    position, energy = MB_SADDLES["ts1"]
+    # Curvature 600 there: a force of 0.5 is an energy of 2e-4.
+    assert abs(float(path.barrier) + MB_MINIMA["A"][1] - energy) < 1e-3
+    np.testing.assert_allclose(path.top[0], position, atol=2e-3)
+    assert int(path.evaluations) == 9 + 7 * int(path.steps) < 400
+    if isinstance(method, String):
+        gaps = np.diff(np.asarray(path.arc))
+        top = int(np.argmax(path.energies))
+        for part in (gaps[:top], gaps[top:]):
+            # Respaced before the last evaluation only: equal to what curvature leaves of the polygon.
+            assert np.ptp(part) < 0.1 * part.mean()
+
+
+def test_several_steps_lead_to_the_saddle():
+    """A path's top and tangent are what `dimer` needs."""
+    path = neb(muller_brown, A, C, images=9, max_force=0.5, climb_below=20.0, optimiser=STIFF)
+    found = dimer(muller_brown, path.top, path.tangent, max_force=1e-8, sides=False)
+    np.testing.assert_allclose(found.positions[0], MB_SADDLES["ts1"][0], atol=1e-9)
+    assert path.plot() is not None
+
+
+def test_idpp_goes_around():
+    """Two atoms that change places pass each other; straight images would meet."""
+    start = np.array([[0.0, 0, 0], [2.0, 0, 0], [1.0, 3.0, 0]])
+    end = start[[1, 0, 2]]
+    weights = np.linspace(0, 1, 7)[:, None, None]
+    straight = (1 - weights) * start + weights * end + np.array([0, 0, 0.02])[None, None] * (weights * (1 - weights))
+    straight[1:-1, 0, 1] += 0.01
+    found = np.asarray(idpp(jnp.asarray(straight)))
+    shortest = lambda p: np.linalg.norm(p[:, 0] - p[:, 1], axis=-1).min()  # noqa: E731
+    assert shortest(straight) < 0.05 and shortest(found) > 1.5
+    np.testing.assert_array_equal(found[[0, -1]], straight[[0, -1]])
+
+
+def test_matching_finds_the_permutation_and_the_image():
+    """Renamed, turned and shifted atoms come back; through a cell's wall too; many by assignment."""
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(6, 3)) * 2
+    species = ["C", "O", "O", "O", "H", "H"]
+    order = np.array([0, 3, 1, 2, 5, 4])
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    turn *= np.sign(np.linalg.det(turn))
+    best, second = match_endpoints(start, start[order] @ turn + 1.0, species, count=2)
+    np.testing.assert_allclose(best.positions, start, atol=1e-9)
+    np.testing.assert_array_equal(order[best.order], np.arange(6))
+    assert second.distance > 0.5
+    cell = np.array([[6.0, 0, 0], [3.0, 5.0, 0], [0, 0, 7.0]])
+    for screen in (5040, 1):
+        (near,) = match_endpoints(start, start[order] + np.array([1, -1, 2]) @ cell, species, cell, screen=screen)
+        np.testing.assert_allclose(near.positions, start, atol=1e-9)
+    with pytest.raises(ValueError, match=r"both ends need the same"):
+        match_endpoints(start, start[:5], species)
+
+
+def test_matching_within_neb_keeps_the_lowest_path():
+    """The end with its two oxygens named crosswise: the path with names put right is that of the plain ends."""
+    surface = Surface(bistable, species=("H", "O", "O"))
+    start = np.asarray(minimise(surface, np.array([[1.0, 0.05, 0], [0.0, 0, 0], [2.6, 0, 0]]), max_force=1e-5).positions)
+    # Reflected through the middle of the two like atoms: the hydrogen sits on the other one.
+    end = np.stack([start[1] + start[2] - start[0], start[1], start[2]])
+    plain = neb(surface, start, end, images=7, max_force=0.01)
+    # Half way, the softest of two equal Morse bonds at 1.3: 0.204 - 0.1 ln 2 above the well.
+    assert abs(float(plain.barrier) - 0.134) < 0.02
+    crossed = neb(surface, start, end[[0, 2, 1]], images=7, max_force=0.01, match=2)
+    assert float(crossed.barrier) <= float(plain.barrier) + 1e-3
+    assert crossed.order is not None and sorted(crossed.order.tolist()) == [0, 1, 2]
+
+
+def test_bad_endpoints_are_named():
+    with pytest.raises(ValueError, match=r"start, end: got shapes"):
+        neb(lennard_jones, np.zeros((2, 3)), np.zeros((3, 3)))
+    with pytest.raises(ValueError, match=r"end: is no minimum, a force is .*minimise it first"):
+        neb(muller_brown, A, C + 0.05)
+    with pytest.raises(ValueError, match=r"atoms 0 and 1 come within .*idpp"):
+        pair = np.array([[0.0, 0, 0], [1.2, 0, 0], [5, 0, 0]])
+        neb(lennard_jones, pair, pair[[1, 0, 2]], images=5, interpolation="straight", end_force=None)
+    with pytest.raises(ValueError, match=r"images: got 2"):
+        neb(muller_brown, A, C, images=2)
+    with pytest.raises(ValueError, match=r"match: needs elements"):
+        neb(muller_brown, A, C, match=1)
+    with pytest.raises(SearchError, match=r"neb: max_steps reached") as caught:
+        neb(muller_brown, A, C, max_force=0.5, max_steps=2)
+    assert caught.value.result.energies.shape == (9,)
+    with pytest.raises(ValueError, match=r"Spring.constant"):
+        Spring(0.0)
