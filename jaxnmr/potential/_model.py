@@ -1,0 +1,79 @@
+"""The flax module that a configuration stands for: a backbone and an energy head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxnmr.errors import missing_extra
+from jaxnmr.potential._features import NodeFeatures
+from jaxnmr.potential._weights import flatten
+from jaxnmr.potential.nequip import NequipConfig
+from jaxnmr.structure import Graph
+
+if TYPE_CHECKING:
+    import flax.linen as nn
+
+__all__ = ["check_params", "node_features", "node_numbers", "species_of"]
+
+
+def species_of(config: NequipConfig, graph: Graph) -> Int[Array, " atom"]:
+    """Each atom's place among the elements that a model knows; -1 for one it does not know, 0 for one that fills up."""
+    table = np.full(119, -1, np.int32)
+    table[list(config.elements)] = np.arange(len(config.elements))
+    table[0] = 0
+    return jnp.asarray(table)[jnp.asarray(graph.numbers)]
+
+
+def node_features(
+    config: NequipConfig, params: dict, vectors: Float[Array, "atom neighbor 3"], graph: Graph
+) -> tuple[NodeFeatures, ...]:
+    """Features of each atom after each layer: the contract between architectures and heads."""
+    species = species_of(config, graph)
+    made: Any = _backbone(config).apply({"params": params["backbone"]}, vectors, jnp.asarray(graph.neighbors), species)
+    return made
+
+
+def node_numbers(
+    config: NequipConfig, params: dict, vectors: Float[Array, "atom neighbor 3"], graph: Graph
+) -> Float[Array, " atom"]:
+    """The energy head's number for each atom, before scale, shift and references."""
+    last = node_features(config, params, vectors, graph)[-1]
+    weights = params["energy"]["0e"]
+    return (last.chunks[0] @ weights)[:, 0, 0] * np.asarray(weights.shape[0] ** -0.5, weights.dtype)
+
+
+def check_params(config: NequipConfig, params: dict, source: str) -> None:
+    """Refuses parameters that are not those of the configuration.
+
+    Raises:
+        ValueError: names that are missing or not known, or shapes that differ.
+    """
+    expected, given = _shapes(config), {name: array.shape for name, array in flatten(params).items()}
+    missing, unknown = sorted(expected.keys() - given.keys()), sorted(given.keys() - expected.keys())
+    if missing or unknown:
+        lacks = f"lacks {missing[0]} and {len(missing) - 1} more" if missing else f"has {unknown[0]}, which is not known"
+        raise ValueError(f"{source} {lacks}; its parameters do not belong to its configuration.")
+    for name, shape in expected.items():
+        if given[name] != shape:
+            raise ValueError(f"{source}: {name} has shape {given[name]}, but its configuration asks for {shape}.")
+
+
+def _shapes(config: NequipConfig) -> dict[str, tuple[int, ...]]:
+    vectors, neighbors = jnp.ones((1, 1, 3)), jnp.zeros((1, 1), jnp.int32)
+    made = jax.eval_shape(_backbone(config).init, jax.random.key(0), vectors, neighbors, jnp.zeros(1, jnp.int32))
+    leaves = jax.tree_util.tree_flatten_with_path(made["params"])[0]
+    shapes = {"backbone/" + "/".join(str(key.key) for key in path): leaf.shape for path, leaf in leaves}
+    return shapes | {"energy/0e": (config.outputs[-1][0].channels, 1)}
+
+
+def _backbone(config: NequipConfig) -> nn.Module:
+    try:
+        from jaxnmr.potential.nequip._network import Nequip
+    except ImportError as error:
+        raise missing_extra(error.name or "flax", "atoms") from None
+    return Nequip(config)

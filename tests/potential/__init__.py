@@ -1,0 +1,1 @@
+"""Potentials: the network, foundation weights, model files."""
