@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxnmr import (
+        dynamics as dynamics,
         errors as errors,
         exchange as exchange,
+        fitting as fitting,
         isotopes as isotopes,
+        potential as potential,
         rotations as rotations,
         spectrum as spectrum,
         spins as spins,
@@ -19,8 +22,10 @@ if TYPE_CHECKING:
         units as units,
     )
     from jaxnmr._version import __version__ as __version__
-    from jaxnmr.exchange import ExchangeModel as ExchangeModel
+    from jaxnmr.exchange import ExchangeModel as ExchangeModel, rates as rates
+    from jaxnmr.fitting import FitResult as FitResult, fit as fit
     from jaxnmr.isotopes import isotope as isotope
+    from jaxnmr.potential import Potential as Potential, load_potential as load_potential
     from jaxnmr.spectrum import (
         FID as FID,
         MAS as MAS,
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
         Spectrum as Spectrum,
         Static as Static,
         convergence as convergence,
+        processing as processing,
         reduce as reduce,
         regimes as regimes,
         simulate as simulate,
@@ -42,11 +48,28 @@ if TYPE_CHECKING:
         shift_tensor as shift_tensor,
     )
 
-_ROOMS = ("errors", "exchange", "isotopes", "rotations", "spectrum", "spins", "structure", "tensors", "units")
+_ROOMS = (
+    "dynamics",
+    "errors",
+    "exchange",
+    "fitting",
+    "isotopes",
+    "potential",
+    "rotations",
+    "spectrum",
+    "spins",
+    "structure",
+    "tensors",
+    "units",
+)
 
 _NAMES = {
     "ExchangeModel": "jaxnmr.exchange",
+    "FitResult": "jaxnmr.fitting",
+    "fit": "jaxnmr.fitting",
     "isotope": "jaxnmr.isotopes",
+    "Potential": "jaxnmr.potential",
+    "load_potential": "jaxnmr.potential",
     "FID": "jaxnmr.spectrum",
     "Axis": "jaxnmr.spectrum",
     "HahnEcho": "jaxnmr.spectrum",
@@ -56,6 +79,7 @@ _NAMES = {
     "Spectrum": "jaxnmr.spectrum",
     "Static": "jaxnmr.spectrum",
     "convergence": "jaxnmr.spectrum",
+    "processing": "jaxnmr.spectrum",
     "reduce": "jaxnmr.spectrum",
     "regimes": "jaxnmr.spectrum",
     "simulate": "jaxnmr.spectrum",
@@ -68,7 +92,7 @@ _NAMES = {
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS, *_NAMES})
+    return sorted({*globals(), *_ROOMS, *_NAMES, "rates"})
 
 
 def __getattr__(name: str) -> object:
@@ -76,6 +100,8 @@ def __getattr__(name: str) -> object:
 
     if name in _ROOMS:
         return import_module(f"jaxnmr.{name}")
+    if name == "rates":
+        return import_module("jaxnmr.exchange.rates")
     if name in _NAMES:
         value = getattr(import_module(_NAMES[name]), name)
         globals()[name] = value  # the next look-up does not come here

@@ -1,0 +1,180 @@
+"""Profile likelihood: how chi2 rises as one parameter is held away from its optimum."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnmr.fitting._levenberg import Box
+from jaxnmr.fitting._result import FitResult, quantile
+from jaxnmr.fitting._solve import solve
+
+__all__ = ["Profile", "Walk", "profile", "walk"]
+
+# Next point where the signed root of the rise is about this much further; it is nearly straight, so few points do.
+_STRIDE = 0.7
+_MOST = 30
+# A parameter without ends is followed this far: eight decades of a logarithm, fifty times its size else.
+_FAR = {"log": 8 * math.log(10.0), "simplex": 12.0, "linear": 50.0}
+# Roots are found to this part of a standard deviation.
+_ROOT = 0.01
+
+
+class Profile(eqx.Module):
+    r"""The profile of one parameter.
+
+    Attributes:
+        name: which.
+        values: (point,), at which it was held, ascending.
+        rise: (point,), $\Delta\chi^2$ over the noise's variance: 1 at one standard error where the model is linear.
+        others: (point, P), all numbers re-optimised, in the order of `FitResult.names`.
+        interval: where the rise crosses the level on both sides; the constraint's end, or infinite, where it does not.
+        level: its confidence.
+        closed: whether the rise crosses it below, and above.
+    """
+
+    name: str = eqx.field(static=True)
+    values: np.ndarray
+    rise: np.ndarray
+    others: np.ndarray
+    interval: tuple[float, float]
+    level: float
+    closed: tuple[bool, bool]
+
+
+def profile(result: FitResult, name: str, *, level: float = 0.95) -> Profile:
+    r"""Hold one parameter at a series of values and optimise all others each time.
+
+    The interval is where $\chi^2_\text{min}(\theta_i) - \chi^2_\text{min} < z^2 \tau s^2$; unlike the covariance it does not
+    ask that the model be linear in θ, and is the same in any variable. Each point starts from its neighbour.
+
+    Args:
+        result: of `fit`.
+        name: as in `result.names`.
+        level: confidence of the interval.
+
+    Returns:
+        The profile, 10 to 30 points.
+
+    Raises:
+        ValueError: unknown name; an element of a simplex or an ordered array; a level outside 0..1; a fit without optimum.
+
+    References:
+        Bates and Watts, Nonlinear Regression Analysis and Its Applications (Wiley 1988), chapter 6.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level: got {level}; give a confidence between 0 and 1, such as 0.95.")
+    if not result.status.ok:
+        raise ValueError(f"result: {result.status}")
+    i, at = result.problem.space.inner_of(name), result.names.index(name)
+    z = quantile(level)
+    sides = [walk(result, i, sign, z) for sign in (-1.0, 1.0)]
+    points = [*reversed(sides[0].points[1:]), *sides[1].points]
+    others = np.stack([np.asarray(result.problem.space.values(jnp.asarray(y, result.inner.dtype))) for _, _, y in points])
+    ends = result._ends(name)
+    interval = tuple(
+        _value(result, i, at, side.root(z)) if side.closed(z) else end for side, end in zip(sides, ends, strict=True)
+    )
+    rise = np.array([math.copysign(s * s, s) for _, s, _ in points])
+    closed = sides[0].closed(z), sides[1].closed(z)
+    return Profile(name, others[:, at], rise, others, (interval[0], interval[1]), level, closed)
+
+
+class Walk:
+    """One side of a profile: (inner value, root of the rise, all inner variables) from the optimum outwards."""
+
+    def __init__(self, result: FitResult, i: int, sign: float):
+        self._result, self._i, self.sign = result, i, sign
+        y = np.asarray(result.inner, np.float64)
+        self.points: list[tuple[float, float, np.ndarray]] = [(float(y[i]), 0.0, y)]
+        self.better: np.ndarray | None = None
+
+    def go(self, value: float) -> float:
+        """Optimise the others with this variable held; the root of the rise, negative where it fell."""
+        near = min(self.points, key=lambda point: abs(point[0] - value))
+        y = near[2].copy()
+        y[self._i] = value
+        space = self._result.problem.space
+        dtype, i = space.lower.dtype, self._i
+        box = Box(space.lower.at[i].set(value), space.upper.at[i].set(value), space.reach)
+        solved = solve(self._result.problem, self._result.optimiser, jnp.asarray(y, dtype), box)
+        rise = (2 * float(solved.cost) - self._result.objective) / self._result.variance
+        if not math.isfinite(rise):
+            rise = math.inf
+        root = math.copysign(math.sqrt(abs(rise)), rise)
+        y = np.asarray(solved.y, np.float64)
+        if rise < -0.05 and self.better is None:
+            self.better = y
+        self.points.append((value, root, y))
+        self.points.sort(key=lambda point: self.sign * point[0])
+        return root
+
+    def closed(self, z: float) -> bool:
+        """Whether the rise crosses z² on this side."""
+        return any(root >= z for _, root, _ in self.points)
+
+    def root(self, z: float) -> float:
+        """The inner value where it does."""
+        for _ in range(6):
+            k = next(k for k, point in enumerate(self.points) if point[1] >= z)
+            (a, low, _), (b, high, _) = self.points[k - 1], self.points[k]
+            if high - z < _ROOT:
+                return b
+            if z - low < _ROOT:
+                return a
+            part = (z - low) / (high - low) if math.isfinite(high) else 0.5
+            middle = a + (b - a) * min(max(part, 0.05), 0.95)
+            if abs(b - a) < 1e-9 * (1 + abs(b)):
+                return middle
+            self.go(middle)
+        return middle
+
+
+def walk(result: FitResult, i: int, sign: float, z: float) -> Walk:
+    """From the optimum outwards until the rise passes z², or the end of the constraint is reached."""
+    space = result.problem.space
+    start = float(result.inner[i])
+    kind = next(block.kind for block in space.blocks if block.start <= i < block.start + block.size)
+    end = float(space.upper[i] if sign > 0 else space.lower[i])
+    limit = end if math.isfinite(end) else start + sign * _FAR[kind]
+    side = Walk(result, i, sign)
+    if sign * (limit - start) <= 0:
+        return side
+    sigma = math.sqrt(max(float(result.inner_covariance[i, i]) * result.variance, 0.0))
+    reach = float(space.reach[i])
+    reach = reach / 2 if math.isfinite(reach) else math.inf
+    blind = bool(result.blind[i]) or sigma <= 0
+    stride = (min(reach, 1.0) if blind else min(_STRIDE * sigma, reach)) * sign
+    value, root = start, 0.0
+    for _ in range(_MOST):
+        value = value + stride
+        if sign * (value - limit) >= 0:
+            value = limit
+        new = side.go(value)
+        if new >= z or value == limit or side.better is not None:
+            break
+        gained = new - root
+        stride *= min(max(_STRIDE / gained, 0.5), 3.0) if gained > 0 else 3.0
+        stride = math.copysign(min(abs(stride), reach), sign)
+        root = new
+    return side
+
+
+def _value(result: FitResult, i: int, at: int, inner: float) -> float:
+    return float(np.asarray(result.problem.space.values(result.inner.at[i].set(inner)))[at])
+
+
+def value_at(result: FitResult, name: str, inner: float) -> float:
+    """A parameter's value for its inner variable."""
+    return _value(result, result.problem.space.inner_of(name), result.names.index(name), inner)
+
+
+def optimum_from(result: FitResult, y: Any) -> Any:
+    """Search again, from a point that a profile found to be better."""
+    space = result.problem.space
+    box = Box(space.lower, space.upper, space.reach)
+    return solve(result.problem, result.optimiser, jnp.asarray(y, space.lower.dtype), box)

@@ -1,0 +1,136 @@
+"""From where a search ended to the result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnmr.fitting._data import is_spectrum
+from jaxnmr.fitting._problem import Problem
+from jaxnmr.fitting._result import FitResult, Optimum, code_of
+from jaxnmr.fitting._solve import Solved
+from jaxnmr.fitting._status import Code, FitStatus
+from jaxnmr.spectrum import Spectrum
+
+__all__ = ["continued", "result_of"]
+
+
+def result_of(
+    problem: Problem,
+    optimiser: Any,
+    solved: Solved,
+    measured: Any,
+    given: bool,
+    correlation: float,
+    found: tuple[Optimum, ...] = (),
+) -> FitResult:
+    """Everything that follows from where the search ended."""
+    space, data = problem.space, problem.data
+    numbers = space.size + problem.linear.count(len(data.intensity))
+    total = 2 * float(solved.cost)
+    chi2 = total - float(solved.evaluation.prior) * float(problem.prior_weight) ** 2
+    points = data.points / correlation
+    dof = max(points - numbers, 0.0)
+    # Of N correlated residuals, tau (numbers) went into the fit.
+    reduced = chi2 / data.points * points / dof if dof > 0 else float("inf")
+    variance = correlation * (1.0 if given else reduced)
+    covariance = np.array(solved.covariance, np.float64) * variance
+    lost = _blind_values(problem, solved)
+    covariance[lost, :] = covariance[:, lost] = 0.0
+    covariance[lost, lost] = np.inf
+    covariance = jnp.asarray(covariance, space.unit.dtype)
+    errors = jnp.sqrt(jnp.diag(covariance))
+    fits = [f * 1.0 for f in solved.evaluation.fits]
+    leaves = jax.tree.leaves(measured, is_leaf=is_spectrum)
+    spectra = [_spectrum_like(leaf, fit) for leaf, fit in zip(leaves, fits, strict=True)]
+    residual = [jnp.asarray(leaf.intensity, f.dtype) - f for leaf, f in zip(leaves, fits, strict=True)]
+    return FitResult(
+        params=space.params(solved.y),
+        stderr=space.fill(errors, rest=0.0),
+        covariance=covariance,
+        spectrum=jax.tree.unflatten(data.treedef, spectra),
+        status=_status(problem, solved),
+        names=space.names,
+        residual=jax.tree.unflatten(data.treedef, residual),
+        chi2=chi2,
+        reduced_chi2=reduced,
+        noise=1.0 if given else float(np.sqrt(reduced)),
+        dof=dof,
+        points=points,
+        linear=solved.evaluation.coefficients,
+        steps=int(solved.steps),
+        starts=found or (Optimum(space.params(solved.y), total, 1),),
+        limits=(),
+        problem=problem,
+        optimiser=optimiser,
+        inner=solved.y,
+        inner_covariance=solved.inner_covariance,
+        blind=solved.blind,
+        objective=total,
+        variance=variance,
+        noise_given=given,
+    )
+
+
+def continued(result: FitResult, solved: Solved) -> FitResult:
+    """The result of a search that went on from where `result` ended."""
+    spectra = jax.tree.leaves(result.spectrum, is_leaf=is_spectrum)
+    residuals = result.problem.data.treedef.flatten_up_to(result.residual)
+    measured = [eqx.tree_at(lambda s: s.intensity, s, s.intensity + r) for s, r in zip(spectra, residuals, strict=True)]
+    return result_of(
+        result.problem,
+        result.optimiser,
+        solved,
+        jax.tree.unflatten(result.problem.data.treedef, measured),
+        result.noise_given,
+        result.problem.data.points / result.points,
+        result.starts,
+    )
+
+
+def _spectrum_like(measured: Spectrum, fit: Any) -> Spectrum:
+    return Spectrum(
+        measured.ppm,
+        measured.hz,
+        fit,
+        measured.label,
+        isotope=measured.isotope,
+        field=measured.field,
+        rate=measured.rate,
+    )
+
+
+def _blind_values(problem: Problem, solved: Solved) -> np.ndarray:
+    """Which of the user's numbers depend on a variable that the data do not see."""
+    turn = np.asarray(jax.jacfwd(problem.space.values)(solved.y))
+    return (turn[:, np.asarray(solved.blind)] != 0).any(axis=1)
+
+
+def _status(problem: Problem, solved: Solved) -> FitStatus:
+    code = code_of(int(solved.code), bool(solved.done))
+    if code is Code.MAX_STEPS:
+        return FitStatus.of(code, f"no optimum after {int(solved.steps)} steps.")
+    if code is Code.STALLED:
+        return FitStatus.of(code, f"after {int(solved.steps)} steps no further step lowers chi2, but its slope is not zero.")
+    if code is Code.NOT_FINITE:
+        return FitStatus.of(code, "the model is not finite at the start.")
+    ends = at_ends(problem, solved.y)
+    if ends:
+        return FitStatus.of(Code.AT_BOUND, f"{', '.join(ends)} at an end of the constraint.")
+    return FitStatus.of(code, f"after {int(solved.steps)} steps.")
+
+
+def at_ends(problem: Problem, y: Any) -> list[str]:
+    """Names of the numbers that lie at an end of their constraint."""
+    space = problem.space
+    near = np.array((y <= space.lower) | (y >= space.upper))
+    # Where the search for a positive number ends is no end of its constraint.
+    for block in space.blocks:
+        if block.kind == "log" and not np.isfinite(block.ends[1]):
+            near[block.start : block.start + block.size] = False
+    turn = np.asarray(jax.jacfwd(space.values)(y))
+    return [name for name, row in zip(space.names, turn, strict=True) if (row[near] != 0).any()]

@@ -1,0 +1,194 @@
+"""Many starts, gradients without Jacobians, precision, and that no fit ends in numbers that are none."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxnmr as jn
+from jaxnmr.fitting import Gradient, Interval, LogRate, MultiStart, Positive, fit, fit_many
+from tests.systems.doublet import LARMOR, PPM, START, TRUTH, clean, doublet, measured, noisy
+
+RATES = {"k": LogRate(1.0, 1e9), "lw": Positive()}
+SIGMA = 0.02
+
+
+def bump(p):
+    """A Gaussian: far from its centre chi2 is flat."""
+    x = (jnp.asarray(PPM) - p["d"]) / p["width"]
+    return jn.Spectrum(PPM, PPM * LARMOR * 1e-6, jnp.exp(-(x**2)))
+
+
+def test_many_starts_find_what_one_does_not():
+    """A line forty widths from the start: missed by one start, found by forty, and again with the same seed."""
+    data = bump({"d": jnp.asarray(-20.0), "width": jnp.asarray(1.5)})
+    start, rules = {"d": 20.0, "width": 1.5}, {"width": Positive()}
+    alone = fit(bump, start, data, constraints=rules, throw=False, bounds=False)
+    search = MultiStart(40, 4, seed=3, ranges={"d": (-38.0, 38.0), "width": (0.5, 5.0)})
+    found = fit(bump, start, data, constraints=rules, starts=search)
+    assert alone.chi2 > 1.0 > 1e-6 > found.chi2
+    np.testing.assert_allclose([found.params["d"], found.params["width"]], [-20.0, 1.5], rtol=1e-5)
+    again = fit(bump, start, data, constraints=rules, starts=search)
+    assert (again.values == found.values).all()
+    assert sum(optimum.hits for optimum in found.starts) == 4 and found.starts[0].chi2 <= found.starts[-1].chi2
+
+
+def test_starts_cover_the_decades():
+    """One in each of n parts of ln k, the given one first."""
+    found = fit(doublet, START, clean(), constraints=RATES, bounds=False)
+    drawn = MultiStart(90, 2, seed=1).draw(found.problem, found.inner)
+    assert drawn.shape == (90, 4) and (drawn[0] == np.asarray(found.inner)).all()
+    decade = np.floor(drawn[1:, 2] / np.log(10.0))
+    assert set(decade) == set(range(9)) and all(9 <= (decade == d).sum() <= 10 for d in range(9))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MultiStart(4, 5), "1 <= best <= n"),
+        (lambda: MultiStart(ranges={"k": (2.0, 1.0)}), "low < high"),
+        (lambda: Gradient(3.0), "optax"),
+        (lambda: fit(doublet, START, clean(), starts=MultiStart(4, 2, ranges={"kk": (1.0, 2.0)})), "no parameter 'kk'"),
+        (
+            lambda: fit(doublet, START, clean(), constraints=RATES, starts=MultiStart(4, 2, ranges={"k": (1e10, 1e11)})),
+            "outside its constraint",
+        ),
+    ],
+)
+def test_bad_choices(make, message):
+    """Named."""
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_no_fit_ends_in_nan():
+    """Two hundred starts anywhere within the bounds: finite values and chi2, errors that are finite or infinite."""
+    rng = np.random.default_rng(5)
+    count = 200
+    starts = {
+        "d1": rng.uniform(-300, 300, count),
+        "d2": rng.uniform(-300, 300, count),
+        "k": 10 ** rng.uniform(0, 9, count),
+        "lw": 10 ** rng.uniform(0, 5, count),
+    }
+    rules = {"k": LogRate(1.0, 1e9), "lw": Interval(1.0, 1e5), "d1": Interval(-300, 300), "d2": Interval(-300, 300)}
+    data = noisy(clean(), SIGMA, 1)
+    fits = fit_many(doublet, starts, [data] * count, batched_start=True, constraints=rules)
+    assert np.isfinite(fits.values).all() and np.isfinite(fits.chi2).all()
+    assert not np.isnan(fits.stderr).any() and not np.isnan(fits.covariance).any()
+    low, high = np.array([-300, -300, 1, 1]), np.array([300, 300, 1e9, 1e5])
+    assert (fits.values >= low * (1 + 1e-9) - 1e-9).all() and (fits.values <= high * (1 + 1e-9)).all()
+    best = fits.chi2.min()
+    assert (fits.chi2 < best * 1.0001).sum() > 20  # many find the optimum
+
+
+def test_batches_side_by_side_give_the_same():
+    """Vectorised over spectra, with a last batch that is not full."""
+    data = [noisy(clean(), SIGMA, seed) for seed in range(5)]
+    one = fit_many(doublet, START, data, constraints=RATES)
+    three = fit_many(doublet, START, data, constraints=RATES, batch_size=3)
+    np.testing.assert_allclose(three.values, one.values, rtol=1e-7)
+    np.testing.assert_allclose(three.stderr, one.stderr, rtol=1e-6)
+
+
+def test_many_refuses():
+    """What a batch cannot be."""
+    data = [noisy(clean(), SIGMA, seed) for seed in range(2)]
+    with pytest.raises(ValueError, match="got one spectrum"):
+        fit_many(doublet, START, data[0])
+    with pytest.raises(ValueError, match="entries differ"):
+        fit_many(doublet, START, [data[0], jn.Spectrum(PPM[:50], PPM[:50], PPM[:50])])
+    with pytest.raises(ValueError, match="different axes"):
+        fit_many(doublet, START, [data[0], jn.Spectrum(PPM + 1, (PPM + 1) * 100.0, PPM, isotope="13C")])
+    with pytest.raises(ValueError, match="entry 1 has points"):
+        fit_many(doublet, START, [data[0], measured(np.full(len(PPM), np.nan))])
+    with pytest.raises(ValueError, match="needs 2 entries"):
+        fit_many(doublet, {name: np.ones(3) for name in START}, data, batched_start=True)
+
+
+class Descent:
+    """Steepest descent with momentum, in the form of an optax transformation."""
+
+    def init(self, y):
+        return jnp.zeros_like(y)
+
+    def update(self, slope, memory, y):
+        memory = 0.9 * memory - 0.02 * slope / (1e-2 + jnp.linalg.norm(slope))
+        return memory, memory
+
+
+def test_gradients_reach_the_same_optimum():
+    """First-order steps of any transformation end where Levenberg-Marquardt does, with the same errors."""
+    data = noisy(clean(), SIGMA, 1)
+    near = {**TRUTH, "k": 1300.0, "lw": 330.0}
+    exact = fit(doublet, near, data, constraints=RATES)
+    found = fit(doublet, near, data, constraints=RATES, optimiser=Gradient(Descent(), max_steps=4000, patience=300))
+    assert found.status.code == "converged"
+    assert (np.abs(found.values - exact.values) < 0.3 * exact.errors).all()
+    np.testing.assert_allclose(found.errors, exact.errors, rtol=0.1)
+
+
+def test_optax():
+    """The real one."""
+    optax = pytest.importorskip("optax")
+    data = noisy(clean(), SIGMA, 1)
+    near = {**TRUTH, "k": 1300.0, "lw": 330.0}
+    found = fit(doublet, near, data, constraints=RATES, optimiser=Gradient(optax.adam(0.01), max_steps=4000, patience=300))
+    exact = fit(doublet, near, data, constraints=RATES)
+    assert (np.abs(found.values - exact.values) < 0.3 * exact.errors).all()
+
+
+def test_reverse_mode_gives_the_same():
+    """The Jacobian by rows."""
+    from jaxnmr.fitting import LevenbergMarquardt
+
+    data = noisy(clean(), SIGMA, 1)
+    forward = fit(doublet, START, data, constraints=RATES)
+    reverse = fit(doublet, START, data, constraints=RATES, optimiser=LevenbergMarquardt(jacobian="reverse"))
+    np.testing.assert_allclose(reverse.values, forward.values, rtol=1e-7)
+
+
+SINGLE = """
+import jax, numpy as np
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+from jaxnmr.fitting import LogRate, Positive, fit
+from tests.systems.doublet import *
+found = fit(doublet, START, noisy(clean(), 0.02, 1), constraints={"k": LogRate(), "lw": Positive()})
+assert found.inner.dtype == np.float32
+print(found.status.code.value, *map(float, found.values), *map(float, found.errors), sep=",")
+"""
+
+
+def test_single_precision():
+    """As users run it: the same optimum within a fraction of its error."""
+    exact = fit(doublet, START, noisy(clean(), SIGMA, 1), constraints=RATES)
+    done = subprocess.run(
+        [sys.executable, "-c", SINGLE], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False
+    )
+    assert done.returncode == 0, done.stderr
+    code, *numbers = done.stdout.strip().split(",")
+    values, errors = np.array(numbers, float).reshape(2, -1)
+    assert code == "converged"
+    assert (np.abs(values - exact.values) < 0.05 * exact.errors).all()
+    np.testing.assert_allclose(errors, exact.errors, rtol=0.02)
+
+
+@pytest.mark.filterwarnings("ignore::jaxnmr.errors.ResolutionWarning")
+def test_a_simulated_line_is_fitted():
+    """The same through `jn.simulate`: static 13C, rate and width from a poor start."""
+    axis, sizes = jn.Axis(ppm=(240.0, 40.0), points=64), jn.Resolution(40, samples=256)
+
+    def model(p):
+        shift = jn.shift_tensor(np.array([120.0, 160.0]), -60.0, 0.4, (0.0, np.array([0.0, 1.2]), 0.0))
+        hops = jn.ExchangeModel.from_rates({(0, 1): p["k"]})
+        return jn.simulate(jn.Sites("13C", shift), jn.Static(9.4), axis, exchange=hops, linewidth=p["lw"], resolution=sizes)
+
+    made = jax.jit(model)({"k": jnp.asarray(2e4), "lw": jnp.asarray(1000.0)})
+    data = jn.Spectrum(made.ppm, made.hz, 7.0 * made.intensity, isotope="13C", field=9.4)
+    found = fit(model, {"k": 2e3, "lw": 2000.0}, data, constraints={"k": LogRate(), "lw": Positive()})
+    np.testing.assert_allclose([found.params["k"], found.params["lw"]], [2e4, 1000.0], rtol=1e-5)
