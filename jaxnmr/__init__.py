@@ -65,6 +65,7 @@ _ROOMS = (
 
 _NAMES = {
     "ExchangeModel": "jaxnmr.exchange",
+    "rates": "jaxnmr.exchange",
     "FitResult": "jaxnmr.fitting",
     "fit": "jaxnmr.fitting",
     "isotope": "jaxnmr.isotopes",
@@ -92,7 +93,7 @@ _NAMES = {
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS, *_NAMES, "rates"})
+    return sorted({*globals(), *_ROOMS, *_NAMES})
 
 
 def __getattr__(name: str) -> object:
@@ -100,10 +101,10 @@ def __getattr__(name: str) -> object:
 
     if name in _ROOMS:
         return import_module(f"jaxnmr.{name}")
-    if name == "rates":
-        return import_module("jaxnmr.exchange.rates")
     if name in _NAMES:
-        value = getattr(import_module(_NAMES[name]), name)
+        # `rates` is a module that its room does not load by itself: it needs that of the dynamics.
+        home = _NAMES[name]
+        value = import_module(f"{home}.{name}") if name == "rates" else getattr(import_module(home), name)
         globals()[name] = value  # the next look-up does not come here
         return value
     message = f"module 'jaxnmr' has no attribute {name!r}"
