@@ -1,5 +1,6 @@
 """The one place where the tests configure JAX, before anything makes an array."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 # Users may turn these on; code that passes here is right with them off as well.
@@ -17,3 +19,13 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Compiled programs are kept between runs (the folder is ignored by git; remove it to start afresh).
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs():
+    """Compiled programs go when they are many: each maps a few pages of code, and Linux ends a process at 65530 maps."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > 15_000:
+        jax.clear_caches()
+        gc.collect()

@@ -12,6 +12,7 @@ from tests.readme_blocks import README, python_blocks, setup_commands
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("without", [(), ("plot",)], ids=["all", "without plot"])
 def test_code_runs(tmp_path, without):
     """All blocks, in order, as one program under JAX's own defaults, in an empty folder."""

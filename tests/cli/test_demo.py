@@ -36,6 +36,7 @@ def no_physics(monkeypatch):
     monkeypatch.setattr(_demo, "series", lambda field, rates, spectrum, report: fake_series(field))
 
 
+@pytest.mark.slow
 def test_quick_demo_writes_figure_and_tables(tmp_path):
     """The real thing, small: a PNG, one CSV a field, and times apart."""
     picture = tmp_path / "demo.png"
@@ -65,6 +66,7 @@ def test_splitting_against_the_formula_by_hand():
     assert math.isclose(_demo.splitting(14.1), larmor * (shifts[1] - shifts[0]), rel_tol=1e-3)
 
 
+@pytest.mark.slow
 def test_second_order_shift_moves_with_the_second_transition():
     """At infinite speed the centre goes from the mean of squares to the square of the mean."""
     larmor = abs(float(_demo.jn.isotope("17O").larmor_frequency(14.1)))

@@ -131,7 +131,7 @@ def test_stack_over_temperatures(jobs):
     asked = ["--temperatures-k", "250,300", "--prefactor-per-s", "1e13", "--barrier-ev", "0.3", "-o", "line.csv"]
     done = run(*CARBON, "--field-t", "9.4", "--exchange", "0-1", *asked, *SMALL, "--dry-run", "--json")
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["would_write"] == ["line-T250.csv", "line-T300.csv"]
+    assert json.loads(done.stdout)["would_write"] == ["line-250K.csv", "line-300K.csv"]
     (job,) = jobs
     np.testing.assert_allclose(job.rates, [1e13 * np.exp(-0.3 / (8.617333e-5 * t)) for t in (250, 300)], rtol=1e-5)
     np.testing.assert_allclose([model.rates[1, 0] for model in job.models], job.rates)

@@ -151,6 +151,7 @@ def test_neighbour_overflow_is_caught_and_repeated():
     np.testing.assert_allclose(found.energy, cut_lennard_jones_of_all(np.asarray(found.positions)), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_jax_md_energy():
     """A potential of jax-md: the dimer's depth and distance."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):

@@ -97,6 +97,7 @@ def test_correlated_noise_has_fewer_points():
     # Known to 6 %; without the correlation, 2.7 points, all would be 1.6.
     np.testing.assert_allclose(ratio, 1.0, atol=0.25)
     result = fits[0]
+    np.testing.assert_allclose(result.errors, fits.stderr[0], rtol=1e-9)
     assert result.points == pytest.approx(POINTS / correlation)
     assert result.dof == pytest.approx(POINTS / correlation - 5)
 
@@ -166,6 +167,16 @@ def test_series_shares_parameters_and_scale():
     np.testing.assert_allclose(found.params["rates"], [200.0, 9000.0], rtol=1e-5)
     np.testing.assert_allclose(found.linear.scale, [1e3, 1e3], rtol=1e-5)
     assert set(found.spectrum) == {"cold", "warm"} and found.stderr["rates"].shape == (2,)
+    floors = {name: measured(np.asarray(s.intensity) + f) for (name, s), f in zip(data.items(), (0.3, -0.2), strict=True)}
+    floored = fit(
+        series,
+        {"line": line, "rates": np.array([400.0, 3000.0])},
+        floors,
+        constraints={"rates": LogRate(), "line.lw": Positive()},
+        linear=Linear(scale="shared", offset=True),
+    )
+    np.testing.assert_allclose(floored.linear.baseline, [[0.3], [-0.2]], rtol=1e-5)
+    np.testing.assert_allclose(floored.linear.scale, [1e3, 1e3], rtol=1e-5)
     half = {"cold": data["cold"], "warm": measured(0.5 * np.asarray(data["warm"].intensity))}
     wrong = fit(
         series,
@@ -270,15 +281,19 @@ def test_failures_have_a_status():
     assert np.isfinite(found.values).all()
 
 
-def test_search_steps_back_from_what_is_not_finite():
-    """A model that is NaN for narrow lines, from a start whose first steps go there."""
+@pytest.mark.parametrize("what", ["value", "derivative"])
+def test_search_steps_back_from_what_is_not_finite(what):
+    """A model that is NaN, or only its derivative, where the first steps from this start go, but not on all ways."""
 
     def model(p):
-        bad = p["lw"] < 290.0
         line = doublet(p)
-        return jn.Spectrum(PPM, line.hz, jnp.where(bad, jnp.nan, line.intensity), isotope="13C")
+        if what == "value":
+            extra = jnp.where(p["k"] > 4000.0, jnp.nan, 0.0)
+        else:
+            extra = 0.0 * jnp.sqrt(jnp.maximum(jnp.abs(jnp.log(p["k"] / 217.6)) - 0.1, 0.0))
+        return jn.Spectrum(PPM, line.hz, line.intensity + extra, isotope="13C")
 
-    wide = {**TRUTH, "lw": 3000.0, "k": 1e5}
+    wide = {**TRUTH, "lw": 1000.0, "k": 50.0}
     found = fit(model, wide, clean(), constraints=RATES)
     np.testing.assert_allclose(found.params["lw"], 300.0, rtol=1e-4)
 

@@ -51,7 +51,7 @@ def test_anisotropies_lean_by_beta():
         pytest.param(
             lambda **o: models.n_site_jump(WIDE, STATIC, "2H", 3, **o), 3, np.arccos(-1 / 3), marks=pytest.mark.slow
         ),
-        (lambda **o: models.ring_flip(WIDE, STATIC, **o), 2, np.pi / 3),
+        pytest.param(lambda **o: models.ring_flip(WIDE, STATIC, **o), 2, np.pi / 3, marks=pytest.mark.slow),
     ],
     ids=["methyl", "ring"],
 )
@@ -70,6 +70,7 @@ def test_jumps(make, n, tilt):
         assert relative_l2(model(model.start | {"k": k}).intensity, expected.intensity) < 2e-2
 
 
+@pytest.mark.slow
 def test_quadrupolar_sites():
     """Two sites: the weighted sum of their lines; a shift tensor turned by its Euler angles."""
     axis, experiment = jn.Axis(ppm=(150.0, -150.0), points=181), jn.MAS(9.4, np.inf)

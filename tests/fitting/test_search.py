@@ -86,6 +86,7 @@ def test_no_fit_ends_in_nan():
     assert (fits.chi2 < best * 1.0001).sum() > 20  # many find the optimum
 
 
+@pytest.mark.slow
 def test_batches_side_by_side_give_the_same():
     """Vectorised over spectra, with a last batch that is not full."""
     data = [noisy(clean(), SIGMA, seed) for seed in range(5)]
@@ -164,6 +165,7 @@ print(found.status.code.value, *map(float, found.values), *map(float, found.erro
 """
 
 
+@pytest.mark.slow
 def test_single_precision():
     """As users run it: the same optimum within a fraction of its error."""
     exact = fit(doublet, START, noisy(clean(), SIGMA, 1), constraints=RATES)

@@ -74,20 +74,22 @@ def test_frozen_and_fast_limits_give_bounds():
 
 @pytest.mark.slow
 def test_bounds_hold_as_often_as_they_say():
-    """Two hundred frozen lines: 95 % bounds on k hold in 90 to 99 %."""
-    truth = 3.0  # broadens by 1 Hz, of an error of 5
+    """Lines nearly frozen: what is said of k, bound or interval, holds in about 95 %."""
+    truth = 30.0  # about one error above zero, so that a bound too low is seen
     fits = fit_many(
         doublet,
         {**KNOWN, "k": 30.0},
-        [noisy(clean(k=truth), SIGMA, seed) for seed in range(200)],
+        [noisy(clean(k=truth), SIGMA, seed) for seed in range(150)],
         constraints=RATES,
         fixed=("d1", "d2"),
     )
-    results = [fits.result(i) for i in range(200)]
+    results = [fits.result(i) for i in range(150)]
     low, high = np.array([result.interval("k") for result in results]).T
-    assert sum("k" in result.bounds for result in results) > 150
-    # 99.9 % of draws from a binomial with p = 0.95 lie between 0.89 and 0.99.
-    assert 0.89 < ((low <= truth) & (truth <= high)).mean() < 0.995
+    bounded = np.array(["k" in result.bounds for result in results])
+    assert bounded.sum() > 75
+    holds = (low <= truth) & (truth <= high)
+    # 99.9 % of draws from a binomial with p = 0.95 lie above 0.88; bounds at one standard error hold in 84 %.
+    assert holds.mean() > 0.88 and holds[bounded].mean() > 0.86
 
 
 @pytest.mark.filterwarnings("ignore:fit. at a bound")
@@ -110,6 +112,7 @@ def test_profile_refuses(clear):
         clear.interval("k", level=2.0)
 
 
+@pytest.mark.slow
 def test_samples_agree_with_the_profile(clear):
     """NUTS and profile intervals, where the posterior is nearly normal."""
     pytest.importorskip("blackjax")
