@@ -14,13 +14,11 @@ from jaxtyping import Array, Float, Int
 from jaxnmr.dynamics._hessian import COLUMNS, dense_hessian, lowest_modes
 from jaxnmr.dynamics._rigid import Rigid, inertia, rigid_kind, rigid_motions, rigid_projector
 from jaxnmr.dynamics._surface import EnergyFunction, Surface, as_surface
+from jaxnmr.dynamics._units import OMEGA
 from jaxnmr.errors import is_concrete
-from jaxnmr.units import AMU, ELECTRON_VOLT, PI, SPEED_OF_LIGHT
+from jaxnmr.units import PI, SPEED_OF_LIGHT
 
-__all__ = ["OMEGA", "Vibrations", "vibrations"]
-
-OMEGA = float(np.sqrt(ELECTRON_VOLT / AMU) * 1e10)
-"""Angular frequency, rad/s, of sqrt(1 eV/Å²/amu)."""
+__all__ = ["Vibrations", "vibrations"]
 
 
 class Vibrations(eqx.Module):

@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxnmr.dynamics import OMEGA, Vibrations
+from jaxnmr.dynamics import ATOMIC, Units, Vibrations
 from jaxnmr.errors import is_concrete
-from jaxnmr.units import BOLTZMANN_IN_EV, ELECTRON_VOLT, HBAR
 
-__all__ = ["ATOMIC", "REDUCED", "Units", "check_point", "check_temperature", "crossing", "log_partition"]
-
-
-class Units(NamedTuple):
-    """What the numbers of a surface mean.
-
-    Attributes:
-        boltzmann: k_B, energy per temperature.
-        hbar: ħ, energy times the surface's unit of time.
-        frequency: how many of the rate's units one over the surface's unit of time is.
-    """
-
-    boltzmann: float
-    hbar: float
-    frequency: float
-
-
-ATOMIC = Units(BOLTZMANN_IN_EV, HBAR * OMEGA / ELECTRON_VOLT, OMEGA)
-"""eV, Å, amu, K; rates in s⁻¹."""
-REDUCED = Units(1.0, 1.0, 1.0)
-"""A surface without units: temperature in units of its energy, rates in 1 over its unit of time, ħ = 1."""
+__all__ = ["check_point", "check_temperature", "crossing", "log_partition"]
 
 
 def log_partition(

@@ -10,10 +10,10 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxnmr.dynamics import Vibrations
+from jaxnmr.dynamics import ATOMIC, Units, Vibrations
 from jaxnmr.errors import is_concrete
 from jaxnmr.exchange._model import ExchangeModel
-from jaxnmr.exchange._partition import ATOMIC, Units, check_point, check_temperature, crossing, log_partition
+from jaxnmr.exchange._partition import check_point, check_temperature, crossing, log_partition
 from jaxnmr.exchange._tunnelling import Tunnelling, warn_of_tunnelling
 
 __all__ = ["exchange_model", "eyring", "htst", "populations"]

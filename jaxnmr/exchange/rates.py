@@ -1,7 +1,8 @@
 """Rates of jumps from saddles and minima, in s⁻¹, and the exchange models that they make."""
 
+from jaxnmr.dynamics import ATOMIC, REDUCED, Units
 from jaxnmr.exchange._arrhenius import ArrheniusFit, arrhenius, arrhenius_fit
-from jaxnmr.exchange._partition import ATOMIC, REDUCED, Units, log_partition
+from jaxnmr.exchange._partition import log_partition
 from jaxnmr.exchange._tst import exchange_model, eyring, htst, populations
 from jaxnmr.exchange._tunnelling import Eckart, TunnellingWarning, Wigner
 
