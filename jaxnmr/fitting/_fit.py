@@ -138,7 +138,9 @@ def _reweighed(problem: Problem, optimiser: Any, solved: Solved, box: Box, corre
 def _warn(result: FitResult) -> None:
     if result.bounds:
         said = "; ".join(f"{name} between {b.low:.4g} and {b.high:.4g}" for name, b in result.bounds.items())
-        warn(f"fit: not determined by the data, 95 % bounds: {said}.", FitWarning)
+        open_ended = result.status.code is Code.NOT_DETERMINED
+        what = "not determined by the data" if open_ended else "known from one side only"
+        warn(f"fit: {what}, 95 % bounds: {said}.", FitWarning)
     elif result.status.code is Code.AT_BOUND:
         warn(f"fit: {result.status}", FitWarning)
     scale = np.asarray(result.linear.scale)

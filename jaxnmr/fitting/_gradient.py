@@ -86,8 +86,10 @@ class Gradient(eqx.Module):
                 steps=state.steps + 1,
             )
 
+        most = self.max_steps if box.limit is None else jnp.minimum(self.max_steps, 20 * box.limit)
+
         def going(state: Descended) -> Any:
-            return (state.steps < self.max_steps) & (state.since < self.patience) & ~state.lost
+            return (state.steps < most) & (state.since < self.patience) & ~state.lost
 
         zero = jnp.asarray(0)
         start = Descended(y, self.transformation.init(y), y, jnp.full((), jnp.inf, y.dtype), jnp.asarray(False), zero, zero)

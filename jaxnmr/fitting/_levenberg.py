@@ -16,18 +16,23 @@ CONVERGED, STALLED, NOT_FINITE = 0, 1, 2
 
 # A step is taken if it brings this part of what the linear model promised (Nielsen's rule for the damping).
 _ACCEPT = 1e-4
-_DAMPING = 1e-2
+# Starts are poor: with a first step half of Gauss and Newton's, 95 % of random starts of an exchanging doublet on a sloping
+# base came to the best optimum, with a hundredth of this damping 83 %, in more steps.
+_DAMPING = 1.0
 _SLIGHT, _HOPELESS = 1.0, 1e10
-# Rounds of solving again with the variables that would leave the box held at its sides.
-_ROUNDS = 3
+# Columns' norms are remembered for the scale, but not for ever: along a valley in ln k they shrink with 1/k.
+_MEMORY = 0.3
+# Exchanges of all variables on the wrong side of their ends at once, before one at a time, which always ends.
+_BLOCKS = 3
 
 
 class Box(eqx.Module):
-    """Ends of the inner variables, and how far one step may go."""
+    """Ends of the inner variables, how far one step may go, and after how many steps to stop short (None: never)."""
 
     lower: Any
     upper: Any
     reach: Any
+    limit: Any = None
 
 
 class Ended(eqx.Module):
@@ -75,7 +80,7 @@ class LevenbergMarquardt(optx.AbstractLeastSquaresSolver):
 
     References:
         Marquardt, J. SIAM 11, 431 (1963); Moré, Lect. Notes Math. 630, 105 (1978); Nielsen, IMM-REP-1999-05 (1999);
-        Bates and Watts, Technometrics 23, 179 (1981).
+        Bates and Watts, Technometrics 23, 179 (1981); Portugal, Júdice and Vicente, Math. Comput. 63, 625 (1994).
     """
 
     # The first three are what optimistix asks of every solver.
@@ -146,11 +151,9 @@ class LevenbergMarquardt(optx.AbstractLeastSquaresSolver):
 
         damping, growth = _damping(state, accept, brought, finite)
         columns = jnp.sqrt(jnp.sum(safe_jacobian**2, axis=0))
-        scale = jnp.where(take, jnp.maximum(state.scale, columns), state.scale)
+        scale = jnp.where(take, jnp.maximum(_MEMORY * state.scale, columns), state.scale)
         eps = jnp.finfo(y.dtype).eps
-        step = _Step(safe_residual, safe_jacobian, scale, y, box)
-        d, predicted = step(damping)
-        possible, promised = step.unbounded(jnp.full_like(damping, 100 * eps)), step.unbounded(damping)
+        d, (predicted, possible, promised) = _steps(safe_residual, safe_jacobian, scale, y, box, damping)
 
         points, size = jacobian.shape
         # Half of a squared residual.
@@ -183,7 +186,8 @@ class LevenbergMarquardt(optx.AbstractLeastSquaresSolver):
 
     def terminate(self, fn, y, args, options, state, tags):
         """Whether the search has ended; how is in the state."""
-        return state.done, optx.RESULTS.successful
+        short = False if args.limit is None else state.steps >= args.limit
+        return state.done | short, optx.RESULTS.successful
 
     def postprocess(self, fn, y, aux, args, options, state, tags, result):
         """Nothing."""
@@ -218,45 +222,79 @@ def _damping(state, accept, brought, finite):
     return jnp.maximum(damping, jnp.finfo(damping.dtype).tiny ** 0.25), growth
 
 
-class _Step:
-    """The damped step within the box, from one QR decomposition."""
+def _steps(residual, jacobian, scale, y, box, damping):
+    """The best step within the box and one reach, and by how much half the sum of squares should fall.
 
-    def __init__(self, residual, jacobian, scale, y, box):
-        eps = jnp.finfo(y.dtype).eps
-        largest = jnp.max(scale)
-        # A column without any effect takes no step, whatever its scale.
-        self.scale = jnp.maximum(scale, jnp.where(largest > 0, eps * largest, 1.0))
-        q, self.r = jnp.linalg.qr(jacobian / self.scale[None, :])
-        self.q = q.T @ residual
-        self.y, self.box = y, box
-        slope = self.r.T @ self.q
-        self.held = ((y <= box.lower) & (slope > 0)) | ((y >= box.upper) & (slope < 0)) | (box.lower >= box.upper)
+    With it stand the promises of the best steps of any length within the box, without damping and with it: zero at an
+    optimum, on the box' sides too.
+    """
+    eps = jnp.finfo(y.dtype).eps
+    largest = jnp.max(scale)
+    # A column without any effect takes no step, whatever its scale.
+    scale = jnp.maximum(scale, jnp.where(largest > 0, eps * largest, 1.0))
+    q, r = jnp.linalg.qr(jacobian / scale[None, :])
+    q = q.T @ residual
+    low, high = box.lower - y, box.upper - y
+    near = jnp.maximum(low, -box.reach), jnp.minimum(high, box.reach)
+    lows, highs = jnp.stack([near[0], low, low]), jnp.stack([near[1], high, high])
+    dampings = jnp.stack([damping, jnp.full_like(damping, 100 * eps), damping])
 
-    def __call__(self, damping):
-        """The step within the box and one reach, and what it promises: by how much half the sum of squares should fall."""
-        y, box = self.y, self.box
-        low, high = jnp.maximum(box.lower - y, -box.reach), jnp.minimum(box.upper - y, box.reach)
-        free, d = ~self.held, jnp.zeros_like(y)
-        for _ in range(_ROUNDS):
-            pinned = jnp.where(free, 0.0, d)
-            solved = self._solve(free, pinned, damping)
-            outside = free & ((solved < low) | (solved > high))
-            d = jnp.where(free, jnp.clip(solved, low, high), pinned)
-            free = free & ~outside
-        return d, self._promise(d)
+    def one(damping, low, high):
+        matrix = jnp.concatenate([r, jnp.sqrt(damping) * jnp.eye(low.shape[0], dtype=low.dtype)])
+        s = _bounded(matrix, jnp.concatenate([-q, jnp.zeros_like(low)]), low * scale, high * scale)
+        left = q + r @ s
+        return s / scale, 0.5 * (q @ q - left @ left)
 
-    def unbounded(self, damping):
-        """What the step would promise were there no ends but those already reached: never negative, zero at an optimum."""
-        return self._promise(self._solve(~self.held, jnp.zeros_like(self.y), damping))
+    steps, promises = jax.vmap(one)(dampings, lows, highs)
+    return steps[0], promises
 
-    def _promise(self, d):
-        left = self.q + self.r @ (d * self.scale)
-        return 0.5 * (self.q @ self.q - left @ left)
 
-    def _solve(self, free, pinned, damping):
-        size = pinned.shape[0]
-        eye = jnp.eye(size, dtype=pinned.dtype)
-        matrix = jnp.concatenate([jnp.where(free[None, :], self.r, 0.0), jnp.sqrt(damping) * eye])
-        right = jnp.concatenate([-(self.q + self.r @ (pinned * self.scale)), jnp.zeros_like(pinned)])
-        solved = lx.linear_solve(lx.MatrixLinearOperator(matrix), right, lx.QR(), throw=False).value
-        return solved / self.scale
+def _bounded(matrix, right, low, high):
+    """Least squares between ends, low <= 0 <= high, by principal pivoting (Portugal, Júdice and Vicente, 1994).
+
+    Variables are free or at one of their ends; those beyond an end, and those whose slope points inwards, change over, all
+    at once while that helps and else the last one alone, until none is left.
+    """
+    size, eps = low.shape[0], jnp.finfo(low.dtype).eps
+    slope = -(matrix.T @ right)
+    faint = eps**0.75 * jnp.max(jnp.abs(slope))
+    narrow = high <= low
+    # -1 at the lower end, 1 at the upper one, 0 free.
+    side = jnp.where((low >= 0) & (slope > 0) | narrow, -1, jnp.where((high <= 0) & (slope < 0), 1, 0))
+
+    def solved(side):
+        free = side == 0
+        pinned = jnp.where(side < 0, low, jnp.where(side > 0, high, 0.0))
+        pinned = jnp.where(free, 0.0, pinned)
+        # Rows of their own keep the rank where columns are taken out.
+        kept = jnp.diag(jnp.where(free, 0.0, 1.0).astype(low.dtype))
+        columns = jnp.concatenate([jnp.where(free[None, :], matrix, 0.0), kept])
+        target = jnp.concatenate([right - matrix @ pinned, jnp.zeros_like(low)])
+        s = lx.linear_solve(lx.MatrixLinearOperator(columns), target, lx.QR(), throw=False).value
+        return jnp.where(free, s, pinned)
+
+    def wrong(side, s):
+        slope = matrix.T @ (matrix @ s - right)
+        inwards = jnp.where(side < 0, slope < -faint, slope > faint)
+        beyond = (s < low) | (s > high)
+        return jnp.where(side == 0, beyond, inwards & ~narrow)
+
+    def body(state):
+        side, s, least, tries, count = state
+        bad = wrong(side, s)
+        number = jnp.sum(bad)
+        better = number < least
+        tries = jnp.where(better, _BLOCKS, tries - 1)
+        last = jnp.max(jnp.where(bad, jnp.arange(size), -1))
+        change = bad & ((tries > 0) | (jnp.arange(size) == last))
+        to = jnp.where(side == 0, jnp.where(s < low, -1, 1), 0)
+        side = jnp.where(change, to, side)
+        return side, solved(side), jnp.minimum(number, least), tries, count + 1
+
+    def going(state):
+        side, s, _, _, count = state
+        return jnp.any(wrong(side, s)) & (count < 4 * size + 10)
+
+    start = side, solved(side), jnp.asarray(size + 1), jnp.asarray(_BLOCKS), jnp.asarray(0)
+    _, s, *_ = jax.lax.while_loop(going, body, start)
+    return jnp.clip(s, low, high)

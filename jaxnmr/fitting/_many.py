@@ -17,7 +17,7 @@ from jaxnmr.fitting._data import is_spectrum
 from jaxnmr.fitting._levenberg import LevenbergMarquardt
 from jaxnmr.fitting._linear import Linear
 from jaxnmr.fitting._problem import Prior, Problem
-from jaxnmr.fitting._report import result_of
+from jaxnmr.fitting._report import lost, result_of
 from jaxnmr.fitting._result import FitResult, code_of
 from jaxnmr.fitting._solve import Solved, solve_each
 from jaxnmr.fitting._status import Code
@@ -159,10 +159,10 @@ def _batch(problem: Problem, optimiser: Any, solved: Solved, measured: Any, give
     variance = np.full_like(data, correlation) if given else data / dof
     covariance = np.asarray(solved.covariance, np.float64) * variance[:, None, None]
     turn = np.asarray(jax.vmap(jax.jacfwd(problem.space.values))(solved.y))
-    lost = ((turn != 0) & np.asarray(solved.blind)[:, None, :]).any(axis=2)
-    covariance = np.where(lost[:, :, None] | lost[:, None, :], 0.0, covariance)
-    at = np.arange(lost.shape[1])
-    covariance[:, at, at] = np.where(lost, np.inf, covariance[:, at, at])
+    unseen = lost(problem, turn, np.asarray(solved.blind))
+    covariance = np.where(unseen[:, :, None] | unseen[:, None, :], 0.0, covariance)
+    at = np.arange(unseen.shape[1])
+    covariance[:, at, at] = np.where(unseen, np.inf, covariance[:, at, at])
     codes = tuple(code_of(int(c), bool(d)) for c, d in zip(np.asarray(solved.code), np.asarray(solved.done), strict=True))
     return FitBatch(
         params=jax.vmap(problem.space.params)(solved.y),

@@ -33,6 +33,14 @@ Params = Mapping[str, Any]
 # What `simulate` takes, from parameters: sites, exchange and broadening.
 Parts = tuple[Sites, ExchangeModel | None, Any, Any]
 _Z = (0.0, 0.0, 1.0)
+# Of every parameter of every model; "" is a plain number.
+_UNITS = {
+    **dict.fromkeys(("delta", "zeta", "spread", "correlated"), "ppm"),
+    **dict.fromkeys(("c_q", "sigma", "linewidth"), "Hz"),
+    **dict.fromkeys(("alpha", "beta", "gamma", "tilt"), "rad"),
+    **dict.fromkeys(("eta", "eta_q", "p", "weights"), ""),
+    "k": "1/s",
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,6 +58,11 @@ class Model:
     start: dict[str, Any]
     constraints: dict[str, Constraint]
     resolution: Resolution
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each parameter, by name; "" of a plain number."""
+        return {name: _UNITS[name] for name in self.start}
 
     def __call__(self, params: Params) -> Spectrum:
         """The spectrum of these parameters; differentiable in each, both modes."""

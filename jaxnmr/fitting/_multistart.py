@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -20,8 +21,13 @@ from jaxnmr.fitting._solve import Solved, mapped, solve_each
 __all__ = ["MultiStart", "best_of"]
 
 
+# The first chi2 says little of the last one: so many times `best` are searched for a few steps before the choice.
+_ROUNDS, _SHORT = 3, 6
+_ENDLESS = 10**7
+
+
 class MultiStart(eqx.Module):
-    """Latin hypercube of starts, screened by chi2, the best and most different of them polished.
+    """Latin hypercube of starts, screened by chi2; many searched for a few steps, the best and most different to the end.
 
     Each parameter is drawn evenly over its range in the variable of the search: of a rate evenly in its logarithm, one
     start in each of `n` equal parts. Ranges are those of `LogRate`, `Unit` and `Interval`; elsewhere the start's value
@@ -113,8 +119,20 @@ def best_of(starts: MultiStart, problem: Problem, optimiser: Any, y: Any, box: B
     drawn = jnp.asarray(starts.draw(problem, y), y.dtype)
     size = starts.batch or (1 if jax.default_backend() == "cpu" else starts.best)
     costs = np.asarray(_screen(problem, drawn, size), np.float64)
-    chosen = _spread(problem, np.asarray(drawn, np.float64), costs, starts.best)
-    solved = solve_each(problem, optimiser, drawn[np.asarray(chosen)], box, None, None, size)
+    rounds = min(_ROUNDS, starts.n // starts.best)
+    chosen = _spread(problem, np.asarray(drawn, np.float64), costs, rounds * starts.best)
+    ys = drawn[np.asarray(chosen)]
+    if rounds > 1:
+        limited = dataclasses.replace(box, limit=jnp.asarray(_SHORT))
+        # In batches of one size, so that all are one program.
+        batches = [
+            solve_each(problem, optimiser, ys[i : i + starts.best], limited, None, None, size)
+            for i in range(0, len(chosen), starts.best)
+        ]
+        ys = jnp.concatenate([batch.y for batch in batches])
+        shorts = np.concatenate([np.where(batch.code == NOT_FINITE, np.inf, batch.cost) for batch in batches])
+        ys = ys[np.asarray(_spread(problem, np.asarray(ys, np.float64), shorts, starts.best))]
+    solved = solve_each(problem, optimiser, ys, dataclasses.replace(box, limit=jnp.asarray(_ENDLESS)), None, None, size)
     total = 2 * np.where(np.isfinite(np.asarray(solved.cost)), np.asarray(solved.cost, np.float64), np.inf)
     # A start at which the model breaks is no result, however small the sum it left.
     total = np.where(np.asarray(solved.code) == NOT_FINITE, np.inf, total)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
 from jaxnmr.fitting._levenberg import Box
-from jaxnmr.fitting._result import FitResult, quantile
+from jaxnmr.fitting._result import FitResult
 from jaxnmr.fitting._solve import solve
 
-__all__ = ["Profile", "Walk", "profile", "walk"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Profile", "Walk", "pivoted", "profile", "walk"]
 
 # Next point where the signed root of the rise is about this much further; it is nearly straight, so few points do.
 _STRIDE = 0.7
@@ -34,6 +38,7 @@ class Profile(eqx.Module):
         others: (point, P), all numbers re-optimised, in the order of `FitResult.names`.
         interval: where the rise crosses the level on both sides; the constraint's end, or infinite, where it does not.
         level: its confidence.
+        threshold: the rise at its ends, z² of Student's distribution where the noise comes from the residual.
         closed: whether the rise crosses it below, and above.
     """
 
@@ -43,7 +48,24 @@ class Profile(eqx.Module):
     others: np.ndarray
     interval: tuple[float, float]
     level: float
+    threshold: float
     closed: tuple[bool, bool]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the rise of chi2, the level of the interval and, shaded, the interval.
+
+        Args:
+            ax: matplotlib axes; a new figure's by default.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ImportError: matplotlib is missing.
+        """
+        from jaxnmr.fitting._plot import plot_profile
+
+        return plot_profile(self, ax)
 
 
 def profile(result: FitResult, name: str, *, level: float = 0.95) -> Profile:
@@ -61,7 +83,7 @@ def profile(result: FitResult, name: str, *, level: float = 0.95) -> Profile:
         The profile, 10 to 30 points.
 
     Raises:
-        ValueError: unknown name; an element of a simplex or an ordered array; a level outside 0..1; a fit without optimum.
+        ValueError: unknown name; an element of an ordered array; a level outside 0..1; a fit without optimum.
 
     References:
         Bates and Watts, Nonlinear Regression Analysis and Its Applications (Wiley 1988), chapter 6.
@@ -70,8 +92,9 @@ def profile(result: FitResult, name: str, *, level: float = 0.95) -> Profile:
         raise ValueError(f"level: got {level}; give a confidence between 0 and 1, such as 0.95.")
     if not result.status.ok:
         raise ValueError(f"result: {result.status}")
+    result = pivoted(result, name)
     i, at = result.problem.space.inner_of(name), result.names.index(name)
-    z = quantile(level)
+    z = result.quantile(level)
     sides = [walk(result, i, sign, z) for sign in (-1.0, 1.0)]
     points = [*reversed(sides[0].points[1:]), *sides[1].points]
     others = np.stack([np.asarray(result.problem.space.values(jnp.asarray(y, result.inner.dtype))) for _, _, y in points])
@@ -81,16 +104,29 @@ def profile(result: FitResult, name: str, *, level: float = 0.95) -> Profile:
     )
     rise = np.array([math.copysign(s * s, s) for _, s, _ in points])
     closed = sides[0].closed(z), sides[1].closed(z)
-    return Profile(name, others[:, at], rise, others, (interval[0], interval[1]), level, closed)
+    return Profile(name, others[:, at], rise, others, (interval[0], interval[1]), level, z * z, closed)
+
+
+def pivoted(result: FitResult, name: str) -> FitResult:
+    """The result in variables of which `name` is one: another than `result` for an element of a simplex."""
+    space = result.problem.space.pivoted(name)
+    if space is result.problem.space:
+        return result
+    problem = eqx.tree_at(lambda p: p.space, result.problem, space)
+    y = jnp.asarray(space.inner(result.params), space.lower.dtype)
+    solved = solve(problem, result.optimiser, y, Box(space.lower, space.upper, space.reach))
+    return dataclasses.replace(
+        result, problem=problem, inner=solved.y, inner_covariance=solved.inner_covariance, blind=solved.blind
+    )
 
 
 class Walk:
     """One side of a profile: (inner value, root of the rise, all inner variables) from the optimum outwards."""
 
-    def __init__(self, result: FitResult, i: int, sign: float):
+    def __init__(self, result: FitResult, i: int, sign: float, y: Any, root: float):
         self._result, self._i, self.sign = result, i, sign
-        y = np.asarray(result.inner, np.float64)
-        self.points: list[tuple[float, float, np.ndarray]] = [(float(y[i]), 0.0, y)]
+        y = np.asarray(y, np.float64)
+        self.points: list[tuple[float, float, np.ndarray]] = [(float(y[i]), root, y)]
         self.better: np.ndarray | None = None
 
     def go(self, value: float) -> float:
@@ -134,14 +170,19 @@ class Walk:
         return middle
 
 
-def walk(result: FitResult, i: int, sign: float, z: float) -> Walk:
-    """From the optimum outwards until the rise passes z², or the end of the constraint is reached."""
+def walk(result: FitResult, i: int, sign: float, z: float, y: Any = None, root: float = 0.0) -> Walk:
+    """From the optimum outwards until the rise passes z², or the end of the constraint is reached.
+
+    `y` and `root` are another optimum to start from, and the root of its rise above the best one.
+    """
     space = result.problem.space
-    start = float(result.inner[i])
-    kind = next(block.kind for block in space.blocks if block.start <= i < block.start + block.size)
+    y = result.inner if y is None else y
+    start = float(y[i])
+    block = next(block for block in space.blocks if block.start <= i < block.start + block.size)
+    kind = "linear" if i == block.start and block.pivot >= 0 else block.kind
     end = float(space.upper[i] if sign > 0 else space.lower[i])
     limit = end if math.isfinite(end) else start + sign * _FAR[kind]
-    side = Walk(result, i, sign)
+    side = Walk(result, i, sign, y, root)
     if sign * (limit - start) <= 0:
         return side
     sigma = math.sqrt(max(float(result.inner_covariance[i, i]) * result.variance, 0.0))
@@ -149,7 +190,7 @@ def walk(result: FitResult, i: int, sign: float, z: float) -> Walk:
     reach = reach / 2 if math.isfinite(reach) else math.inf
     blind = bool(result.blind[i]) or sigma <= 0
     stride = (min(reach, 1.0) if blind else min(_STRIDE * sigma, reach)) * sign
-    value, root = start, 0.0
+    value = start
     for _ in range(_MOST):
         value = value + stride
         if sign * (value - limit) >= 0:

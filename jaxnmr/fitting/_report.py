@@ -16,7 +16,10 @@ from jaxnmr.fitting._solve import Solved
 from jaxnmr.fitting._status import Code, FitStatus
 from jaxnmr.spectrum import Spectrum
 
-__all__ = ["continued", "result_of"]
+__all__ = ["NO_SHARE", "at_ends", "continued", "lost", "result_of"]
+
+# An element of a simplex below this is none.
+NO_SHARE = 1e-5
 
 
 def result_of(
@@ -39,9 +42,9 @@ def result_of(
     reduced = chi2 / data.points * points / dof if dof > 0 else float("inf")
     variance = correlation * (1.0 if given else reduced)
     covariance = np.array(solved.covariance, np.float64) * variance
-    lost = _blind_values(problem, solved)
-    covariance[lost, :] = covariance[:, lost] = 0.0
-    covariance[lost, lost] = np.inf
+    unseen = _blind_values(problem, solved)
+    covariance[unseen, :] = covariance[:, unseen] = 0.0
+    covariance[unseen, unseen] = np.inf
     covariance = jnp.asarray(covariance, space.unit.dtype)
     errors = jnp.sqrt(jnp.diag(covariance))
     fits = [f * 1.0 for f in solved.evaluation.fits]
@@ -106,8 +109,17 @@ def _spectrum_like(measured: Spectrum, fit: Any) -> Spectrum:
 
 def _blind_values(problem: Problem, solved: Solved) -> np.ndarray:
     """Which of the user's numbers depend on a variable that the data do not see."""
-    turn = np.asarray(jax.jacfwd(problem.space.values)(solved.y))
-    return (turn[:, np.asarray(solved.blind)] != 0).any(axis=1)
+    return lost(problem, np.asarray(jax.jacfwd(problem.space.values)(solved.y)), np.asarray(solved.blind))
+
+
+def lost(problem: Problem, turn: np.ndarray, blind: np.ndarray) -> np.ndarray:
+    """(..., number): whether it depends on a blind variable; `turn` is (..., number, variable), `blind` (..., variable).
+
+    An element of a simplex that has gone is blind in its own variable, and moves the others by no more than it has.
+    """
+    shares = np.array([block.kind == "simplex" for block in problem.space.blocks for _ in block.free], bool)
+    least = np.where(shares, 10 * NO_SHARE, 0.0)
+    return np.any((np.abs(turn) > least[:, None]) & blind[..., None, :], axis=-1)
 
 
 def _status(problem: Problem, solved: Solved) -> FitStatus:
@@ -130,7 +142,9 @@ def at_ends(problem: Problem, y: Any) -> list[str]:
     near = np.array((y <= space.lower) | (y >= space.upper))
     # Where the search for a positive number ends is no end of its constraint.
     for block in space.blocks:
-        if block.kind == "log" and not np.isfinite(block.ends[1]):
+        if block.kind == "simplex" or (block.kind == "log" and not np.isfinite(block.ends[1])):
             near[block.start : block.start + block.size] = False
-    turn = np.asarray(jax.jacfwd(space.values)(y))
-    return [name for name, row in zip(space.names, turn, strict=True) if (row[near] != 0).any()]
+    turn, values = np.asarray(jax.jacfwd(space.values)(y)), np.asarray(space.values(y))
+    # All shares move with one that has gone: only itself is at its end.
+    gone = np.array([block.kind == "simplex" for block in space.blocks for _ in block.free]) & (values < NO_SHARE)
+    return [name for name, row, no in zip(space.names, turn, gone, strict=True) if no or (row[near] != 0).any()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
@@ -17,14 +17,18 @@ from jaxnmr.fitting._problem import Problem
 from jaxnmr.fitting._space import Block
 from jaxnmr.fitting._status import Code, FitStatus
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 __all__ = ["Bound", "FitResult", "Optimum", "code_of", "quantile"]
 
 
 class Bound(NamedTuple):
     """What is known of a parameter that the data do not determine: it lies between `low` and `high`.
 
-    An end that the data do not set is the constraint's, or infinite. With one end the confidence is that of a one-sided
-    bound, with both that of an interval.
+    An end that the data do not set is the constraint's, or infinite. The values are those whose chi2 is within the level of
+    a two-sided interval, so that the confidence is `level` or, where one end is the constraint's, a little more.
     """
 
     low: float
@@ -119,7 +123,7 @@ class FitResult(eqx.Module):
 
     @property
     def bounds(self) -> Mapping[str, Bound]:
-        """By name, what is known of parameters that are not determined: one-sided 95 % bounds of the profile."""
+        """By name, what is known of parameters without an interval inside their constraint: bounds of the profile."""
         at_ends = {name: bound for name, bound in self.limits if not self._two_sided(name, bound)}
         return MappingProxyType(at_ends)
 
@@ -155,6 +159,10 @@ class FitResult(eqx.Module):
     def _counted(self) -> int:
         # An estimated noise is one more number.
         return self.parameters + (not self.noise_given)
+
+    def quantile(self, level: float) -> float:
+        """How many standard errors an interval reaches either way: Student's where the noise comes from the residual."""
+        return quantile(level, math.inf if self.noise_given else self.dof)
 
     def _two_sided(self, name: str, bound: Bound) -> bool:
         low, high = self._ends(name)
@@ -195,7 +203,7 @@ class FitResult(eqx.Module):
         known = dict(self.limits)
         if name in known and abs(level - known[name].level) < 1e-12:
             return known[name].low, known[name].high
-        z, at = quantile(level), self.names.index(name)
+        z, at = self.quantile(level), self.names.index(name)
         space = self.problem.space
         try:
             i = space.inner_of(name)
@@ -220,6 +228,44 @@ class FitResult(eqx.Module):
         lines = [f"{r[0]:<{widths[0]}}  {r[1]:>{widths[1]}}  {r[2]:>{widths[2]}}  {r[3]}" for r in rows]
         return "\n".join(lines)
 
+    def plot(self, figure: Figure | None = None, unit: str = "ppm") -> Figure:
+        r"""Draw each measured spectrum with its fit, and below it the residual over the noise.
+
+        Frequencies descend, as NMR draws them; points left out by regions or weights are dotted, and have no residual. The
+        band is two standard deviations wide either way.
+
+        Args:
+            figure: a matplotlib Figure (sized here, if it is empty) or SubFigure; by default a new one, a journal's column
+                wide for one spectrum.
+            unit: "ppm" or "hz".
+
+        Returns:
+            The figure.
+
+        Raises:
+            ImportError: matplotlib is missing.
+            ValueError: another unit.
+        """
+        from jaxnmr.fitting._plot import plot_fit
+
+        return plot_fit(self, figure, unit)
+
+    def plot_correlation(self, ax: Axes | None = None) -> Axes:
+        """Draw the correlation of all parameters.
+
+        Args:
+            ax: matplotlib axes; a new figure's by default.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ImportError: matplotlib is missing.
+        """
+        from jaxnmr.fitting._plot import plot_correlation
+
+        return plot_correlation(self, ax)
+
     def __repr__(self) -> str:
         """The table with how the fit ended."""
         return (
@@ -229,11 +275,12 @@ class FitResult(eqx.Module):
         )
 
 
-def quantile(level: float) -> float:
-    """Z with `level` of a normal distribution within ± z."""
-    from jax.scipy.stats import norm
+def quantile(level: float, dof: float = math.inf) -> float:
+    """Z with `level` of Student's distribution within ± z; of the normal one for infinite degrees of freedom."""
+    from scipy.special import ndtri, stdtrit  # scipy comes with jax
 
-    return float(norm.ppf(0.5 + 0.5 * level))
+    part = 0.5 + 0.5 * level
+    return float(stdtrit(max(dof, 1.0), part) if math.isfinite(dof) else ndtri(part))
 
 
 def _rounded(value: float, error: float) -> tuple[str, str]:

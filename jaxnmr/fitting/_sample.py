@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -12,6 +13,9 @@ import numpy as np
 
 from jaxnmr.errors import missing_extra, near
 from jaxnmr.fitting._result import FitResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Samples", "sample"]
 
@@ -48,6 +52,31 @@ class Samples(eqx.Module):
         column = self.values[:, :, self.names.index(name)].ravel()
         low, high = np.quantile(column, [0.5 - level / 2, 0.5 + level / 2])
         return float(low), float(high)
+
+    def plot(
+        self,
+        names: Sequence[str] | None = None,
+        figure: Figure | None = None,
+        *,
+        marks: Mapping[str, float] | None = None,
+    ) -> Figure:
+        """Draw each parameter's histogram and each pair's draws; those over several decades by their logarithm.
+
+        Args:
+            names: which, in this order; by default the first eight.
+            figure: a matplotlib Figure or SubFigure; a new one by default.
+            marks: values to mark by lines, by name: those of the fit, or a known truth.
+
+        Returns:
+            The figure.
+
+        Raises:
+            ImportError: matplotlib is missing.
+            ValueError: unknown name.
+        """
+        from jaxnmr.fitting._plot import plot_samples
+
+        return plot_samples(self, names, figure, marks)
 
 
 def sample(result: FitResult, *, draws: int = 1000, warmup: int = 300, chains: int = 2, seed: int = 0) -> Samples:

@@ -22,6 +22,8 @@ _REACH_LOG = 2 * math.log(10.0)
 _REACH_INTERVAL = 0.5
 # What is positive without another end is looked for within eight decades of its start, either way.
 _DECADES = 8 * math.log(10.0)
+# A share of a simplex is looked for within six decades of that of the last element: beyond it, it is none.
+_SHARES = 6 * math.log(10.0)
 
 
 class Block(NamedTuple):
@@ -35,6 +37,7 @@ class Block(NamedTuple):
     ends: tuple[float, float]  # of its constraint, as values
     start: int  # first inner variable
     size: int  # number of inner variables
+    pivot: int = -1  # of a simplex: the element that is itself the first inner variable, or none
 
 
 class Space(eqx.Module):
@@ -79,13 +82,34 @@ class Space(eqx.Module):
             if position < len(block.free):
                 if block.kind in ("linear", "log"):
                     return block.start + position
-                if block.kind == "simplex" and len(block.free) == 2:
+                if block.kind == "simplex" and (block.pivot == position or len(block.free) == 2):
                     return block.start
                 raise ValueError(
                     f"name: {name!r} is tied to the other elements of {block.name!r} ({block.kind}); make the quantity "
                     "of interest a parameter of its own."
                 )
             position -= len(block.free)
+        raise AssertionError
+
+    def pivoted(self, name: str) -> Space:
+        """The same parameters, with one element of a simplex as an inner variable of its own, from 0 to 1, both included.
+
+        The others share what it leaves. Where `name` is no such element, the space itself.
+        """
+        if name not in self.names:
+            return self
+        position = self.names.index(name)
+        for at, block in enumerate(self.blocks):
+            if position >= len(block.free):
+                position -= len(block.free)
+                continue
+            if block.kind != "simplex" or block.pivot == position:
+                return self
+            i = block.start
+            blocks = (*self.blocks[:at], block._replace(pivot=position), *self.blocks[at + 1 :])
+            ends = ((self.lower, 0.0), (self.upper, 1.0), (self.reach, _REACH_INTERVAL))
+            columns = [column.at[i].set(value) for column, value in ends]
+            return Space(self.treedef, blocks, self.leaves, self.offset, self.unit, *columns)
         raise AssertionError
 
     def values(self, y: Any) -> Any:
@@ -116,7 +140,11 @@ class Space(eqx.Module):
         if block.kind == "log":
             return jnp.exp(inner)
         if block.kind == "simplex":
-            return jax.nn.softmax(jnp.concatenate([inner, jnp.zeros((1,), inner.dtype)]))
+            zero = jnp.zeros((1,), inner.dtype)
+            if block.pivot < 0:
+                return jax.nn.softmax(jnp.concatenate([inner, zero]))
+            rest = (1 - inner[0]) * jax.nn.softmax(jnp.concatenate([inner[1:], zero]))
+            return jnp.concatenate([rest[: block.pivot], inner[:1], rest[block.pivot :]])
         linear = self.offset[here] + self.unit[here] * inner
         if block.kind == "ordered":
             return jnp.concatenate([linear[:1], linear[0] + jnp.cumsum(jnp.exp(inner[1:]))])
@@ -135,7 +163,11 @@ class Space(eqx.Module):
         if block.kind == "log":
             return np.log(theta)
         if block.kind == "simplex":
-            return np.log(theta[:-1] / theta[-1])
+            first, rest = np.zeros(0), theta
+            if block.pivot >= 0:
+                first, rest = theta[block.pivot : block.pivot + 1], np.delete(theta, block.pivot)
+            rest = np.maximum(rest, 1e-300)
+            return np.concatenate([first, np.clip(np.log(rest[:-1] / rest[-1]), -_SHARES, _SHARES)])
         if block.kind == "ordered":
             return np.concatenate([(theta[:1] - offset[:1]) / unit[:1], np.log(np.diff(theta))])
         return (theta - offset) / unit
@@ -213,6 +245,8 @@ def _scales(
             ends = (math.log(low) if low > 0 else -math.inf), (math.log(high) if high < math.inf else math.inf)
             around = math.log(value)
             row = 0.0, 1.0, max(ends[0], around - _DECADES), min(ends[1], around + _DECADES), _REACH_LOG
+        elif constraint.kind == "simplex":
+            row = 0.0, 1.0, -_SHARES, _SHARES, _REACH_LOG
         else:
             row = 0.0, 1.0, -math.inf, math.inf, _REACH_LOG
         for column, number in zip((offset, unit, lower, upper, reach), row, strict=True):

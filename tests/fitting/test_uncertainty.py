@@ -4,8 +4,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnmr.fitting import Code, FitWarning, LogRate, Positive, Prior, fit, fit_many, profile, sample
-from tests.systems.doublet import START, TRUTH, clean, doublet, noisy
+import jaxnmr as jn
+from jaxnmr.fitting import (
+    Code,
+    FitWarning,
+    Interval,
+    LogRate,
+    MultiStart,
+    Positive,
+    Prior,
+    Simplex,
+    fit,
+    fit_many,
+    profile,
+    sample,
+)
+from tests.systems.doublet import LARMOR, PPM, START, TRUTH, clean, doublet, measured, noisy
 
 RATES = {"k": LogRate(), "lw": Positive()}
 SIGMA = 0.02
@@ -143,3 +157,73 @@ def test_sample_refuses(clear):
     pytest.importorskip("blackjax")
     with pytest.raises(ValueError, match="draws"):
         sample(clear, draws=2)
+
+
+def lines(p):
+    """Three Gaussians at known places with shares that sum to one."""
+    x = jnp.asarray(PPM)[:, None] - jnp.asarray([-20.0, 0.0, 15.0], p["share"].dtype)[None, :]
+    return jn.Spectrum(PPM, PPM * LARMOR * 1e-6, jnp.exp(-((x / 4.0) ** 2)) @ p["share"], isotope="13C")
+
+
+def shares(third, seed, **options):
+    truth = {"share": jnp.asarray([0.7 - third, 0.3, third])}
+    data = measured(np.asarray(lines(truth).intensity) + SIGMA * np.random.default_rng(seed).normal(size=len(PPM)))
+    start = {"share": np.full(3, 1 / 3)}
+    return fit(lines, start, data, constraints={"share": Simplex()}, **options)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_share_of_nothing_has_a_bound(seed):
+    """An element of a simplex that is not there: an upper bound near the error, and finite errors of the others."""
+    with pytest.warns(FitWarning, match=r"share\[2\] between 0 and"):
+        found = shares(0.0, seed)
+    assert found.status.ok and np.isfinite(found.errors[:2]).all() and (found.errors[:2] < 0.03).all()
+    bound = found.bounds["share[2]"]
+    # A line of height 1 over 12 points of noise 0.02 is known to 0.008; two of these, and what noise added.
+    assert bound.low == 0.0 and 0.002 < bound.high < 0.04
+    assert found.interval("share[2]") == (0.0, bound.high)
+
+
+def test_profile_of_a_share_is_that_of_a_linear_model():
+    """Shares enter linearly: the profile is a parabola whose interval is the covariance's, for each element."""
+    found = shares(0.2, 1)
+    for k, name in enumerate(found.names):
+        rise = profile(found, name)
+        expected = found.values[k] + np.array([-1, 1]) * found.quantile(0.95) * found.errors[k]
+        # The scale is solved beside the shares, so that bends by the relative error, 1 %, remain.
+        np.testing.assert_allclose(rise.interval, expected, atol=0.05 * found.errors[k])
+        np.testing.assert_allclose(rise.others.sum(axis=1), 1.0, atol=1e-6)
+
+
+def mirrored(p):
+    """A line at d**2/10, wider by a trifle where d > 0: two optima that the noise cannot tell apart."""
+    x = (jnp.asarray(PPM) - p["d"] ** 2 / 10) / (4.0 + 2e-3 * p["d"])
+    return jn.Spectrum(PPM, PPM * LARMOR * 1e-6, jnp.exp(-(x**2)), isotope="13C")
+
+
+def test_intervals_reach_around_every_optimum_that_the_data_allow():
+    """Two signs, hardly different: with many starts the interval holds both; where the sign shows, it does not."""
+    data = measured(
+        np.asarray(mirrored({"d": jnp.asarray(12.0)}).intensity) + SIGMA * np.random.default_rng(3).normal(size=len(PPM))
+    )
+    rules, starts = {"d": Interval(-20.0, 20.0)}, MultiStart(12, 4, seed=1)
+    alone = fit(mirrored, {"d": 10.0}, data, constraints=rules)
+    assert alone.interval("d")[0] > 11
+    both = fit(mirrored, {"d": 10.0}, data, constraints=rules, starts=starts)
+    low, high = both.interval("d")
+    assert low < -11.5 < 11.5 < high and len(both.starts) >= 2
+    precise = measured(np.asarray(mirrored({"d": jnp.asarray(12.0)}).intensity) + 1e-5 * np.sin(37 * PPM))
+    sure = fit(mirrored, {"d": 10.0}, precise, constraints=rules, starts=starts)
+    assert sure.interval("d")[0] > 11
+
+
+def test_intervals_are_wider_with_few_points():
+    """Noise taken from seven degrees of freedom: Student's 2.36, not 1.96."""
+    from scipy.stats import t
+
+    few = np.zeros(len(PPM))
+    few[4::13] = 1.0
+    found = shares(0.2, 1, weights=few)
+    assert found.dof < 10 and "share[1]" not in dict(found.limits)
+    low, high = found.interval("share[1]")
+    np.testing.assert_allclose((high - low) / 2 / found.errors[1], t.ppf(0.975, found.dof), rtol=1e-6)
