@@ -4,7 +4,9 @@ from jaxnmr.dynamics._adapters import from_ase, from_jax_md
 from jaxnmr.dynamics._band import Spring, String
 from jaxnmr.dynamics._dimer import Saddle, dimer
 from jaxnmr.dynamics._ensembles import NVE, Langevin, NoseHoover
+from jaxnmr.dynamics._fingerprint import fingerprint
 from jaxnmr.dynamics._frames import Frames
+from jaxnmr.dynamics._hopping import Hops, minima_hopping
 from jaxnmr.dynamics._idpp import idpp
 from jaxnmr.dynamics._implicit import stationary
 from jaxnmr.dynamics._matching import Matching, match_endpoints
@@ -32,6 +34,7 @@ __all__ = [
     "REDUCED",
     "Ending",
     "Frames",
+    "Hops",
     "Langevin",
     "MDResult",
     "MDState",
@@ -51,12 +54,14 @@ __all__ = [
     "Units",
     "Vibrations",
     "dimer",
+    "fingerprint",
     "from_ase",
     "from_jax_md",
     "idpp",
     "match_endpoints",
     "md",
     "mean_error",
+    "minima_hopping",
     "minimise",
     "neb",
     "read_trajectory",
