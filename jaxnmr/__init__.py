@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from jaxnmr.exchange import ExchangeModel as ExchangeModel, rates as rates
     from jaxnmr.fitting import FitResult as FitResult, fit as fit
     from jaxnmr.isotopes import isotope as isotope
-    from jaxnmr.potential import Potential as Potential, load_potential as load_potential
+    from jaxnmr.potential import (
+        Potential as Potential,
+        TensorModel as TensorModel,
+        load_potential as load_potential,
+        load_tensor_model as load_tensor_model,
+    )
     from jaxnmr.spectrum import (
         FID as FID,
         MAS as MAS,
@@ -70,7 +75,9 @@ _NAMES = {
     "fit": "jaxnmr.fitting",
     "isotope": "jaxnmr.isotopes",
     "Potential": "jaxnmr.potential",
+    "TensorModel": "jaxnmr.potential",
     "load_potential": "jaxnmr.potential",
+    "load_tensor_model": "jaxnmr.potential",
     "FID": "jaxnmr.spectrum",
     "Axis": "jaxnmr.spectrum",
     "HahnEcho": "jaxnmr.spectrum",

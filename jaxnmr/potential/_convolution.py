@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxnmr.potential._irreps import Chunks, Irrep
 
-__all__ = ["Path", "convolve", "message_irreps", "message_paths"]
+__all__ = ["Path", "convolve", "coupling", "message_irreps", "message_paths"]
 
 # Edges of a block: what a processor's cache holds, and what keeps an accelerator busy within its memory.
 _BLOCK_ON_CPU, _BLOCK_ON_ACCELERATOR = 320, 1 << 17
@@ -141,16 +141,16 @@ def _products(
             dotted = jnp.sum(chunk * sphere[..., None], axis=2) * np.asarray(irrep.size**-0.5, heard.dtype)
             message = jnp.sum(weight * dotted, axis=1)[:, None, :]
         else:
-            coupling = jnp.asarray(_coupling(irrep.degree, path.l2, path.out.degree), heard.dtype)
+            table = jnp.asarray(coupling(irrep.degree, path.l2, path.out.degree), heard.dtype)
             weighted = (weight[:, :, None, :] * chunk).reshape(n, width, -1)
             outer = jnp.einsum("nky,nkx->nyx", sphere, weighted).reshape(n, -1, irrep.size, irrep.channels)
-            message = jnp.einsum("nyxc,xyz->nzc", outer, coupling)
+            message = jnp.einsum("nyxc,xyz->nzc", outer, table)
         sums.setdefault(path.out.kind, []).append(message)
     return tuple(jnp.concatenate(messages, axis=-1) for messages in sums.values())
 
 
 @lru_cache
-def _coupling(l1: int, l2: int, l3: int) -> np.ndarray:
+def coupling(l1: int, l2: int, l3: int) -> np.ndarray:
     """Real Clebsch-Gordan coefficients of e3nn's basis, (2l1 + 1, 2l2 + 1, 2l3 + 1), a component of unit variance each."""
     import e3nn_jax as e3nn
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jaxnmr._version import __version__
-from jaxnmr.errors import missing_extra
 from jaxnmr.potential._card import ModelCard
+from jaxnmr.potential._container import contents, is_container, pack, unpack
 from jaxnmr.potential._potential import Potential
 from jaxnmr.potential._weights import EnergyScale, Weights, flatten, unflatten
 from jaxnmr.potential.nequip import NequipConfig, is_nqx, read_nqx
@@ -48,14 +45,10 @@ def load_potential(path: str | os.PathLike[str], dtype: Any = None) -> Potential
             belong to its configuration.
         ImportError: flax, e3nn-jax or safetensors is not installed.
     """
-    name = os.fspath(path)
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"path: cannot read {name}: {error.strerror or error}.") from None
+    name, content = os.fspath(path), contents(path)
     if is_nqx(content):
         return Potential.from_weights(read_nqx(content, name), dtype, f"path: {name}")
-    if content[8:9] == b"{":
+    if is_container(content):
         return Potential.from_weights(_read(content, name), dtype, f"path: {name}")
     raise ValueError(f"path: {name} is in no known format; give a .safetensors of this package or a .nqx.")
 
@@ -72,38 +65,16 @@ def save_potential(potential: Potential, path: str | os.PathLike[str], card: Mod
         ValueError: the folder does not exist or cannot be written to.
         ImportError: safetensors is not installed.
     """
-    try:
-        from safetensors.numpy import save
-    except ImportError:
-        raise missing_extra("safetensors", "atoms") from None
     header = _Header(config=potential.config, units=_UNITS, card=card or potential.card, written_by=f"jaxnmr {__version__}")
-    arrays = {f"params/{name}": np.ascontiguousarray(array) for name, array in flatten(potential.params).items()}
+    arrays = {f"params/{name}": array for name, array in flatten(potential.params).items()}
     arrays |= {f"scale/{name}": np.asarray(value, np.float64) for name, value in potential.scale._asdict().items()}
-    text = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "model": header.model_dump_json()}
-    _replace(Path(path), save(arrays, metadata=text))
+    pack(path, FORMAT, FORMAT_VERSION, header.model_dump_json(), arrays)
 
 
 def _read(content: bytes, name: str) -> Weights:
+    text, arrays = unpack(content, name, FORMAT, FORMAT_VERSION)
     try:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-    except ImportError:
-        raise missing_extra("safetensors", "atoms") from None
-    try:
-        arrays = load(content)
-        text = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"path: {name} is cut short or damaged ({error}); copy it again.") from None
-    if text.get("format") != FORMAT:
-        raise ValueError(f"path: {name} is a safetensors file, but not of a {FORMAT}; give one that save_potential wrote.")
-    version = text.get("format_version", "")
-    if version != str(FORMAT_VERSION):
-        raise ValueError(
-            f"path: {name} has format version {version!r}, this package reads {FORMAT_VERSION}; use the jaxnmr "
-            "that wrote it, or a later one."
-        )
-    try:
-        header = _Header.model_validate_json(text.get("model", ""))
+        header = _Header.model_validate_json(text)
     except ValidationError as error:
         raise ValueError(f"path: the header of {name} does not describe a potential: {error}") from None
     if header.units != _UNITS:
@@ -120,20 +91,3 @@ def _scale(arrays: dict[str, np.ndarray], config: NequipConfig, name: str) -> En
         if array is None or array.shape != shape:
             raise ValueError(f"path: {name} has no {key} of shape {shape} for its energies; the file is damaged.")
     return EnergyScale(*(arrays[f"scale/{key}"] for key in EnergyScale._fields))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise ValueError(f"path: cannot write to {path.parent}: {error.strerror or error}.") from None
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(beside, 0o644)  # mkstemp's are the owner's alone
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise

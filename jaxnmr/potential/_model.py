@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from jaxnmr.errors import missing_extra
 from jaxnmr.potential._features import NodeFeatures
@@ -18,7 +18,16 @@ from jaxnmr.structure import Graph
 if TYPE_CHECKING:
     import flax.linen as nn
 
-__all__ = ["check_params", "node_features", "node_numbers", "species_of"]
+__all__ = [
+    "backbone_shapes",
+    "check_params",
+    "check_shapes",
+    "initial_backbone",
+    "model_shapes",
+    "node_features",
+    "node_numbers",
+    "species_of",
+]
 
 
 def species_of(config: NequipConfig, graph: Graph) -> Int[Array, " atom"]:
@@ -53,7 +62,12 @@ def check_params(config: NequipConfig, params: dict, source: str) -> None:
     Raises:
         ValueError: names that are missing or not known, or shapes that differ.
     """
-    expected, given = _shapes(config), {name: array.shape for name, array in flatten(params).items()}
+    check_shapes(model_shapes(config), params, source)
+
+
+def check_shapes(expected: dict[str, tuple[int, ...]], params: dict, source: str) -> None:
+    """Refuses parameters of other names or shapes; see `check_params`."""
+    given = {name: array.shape for name, array in flatten(params).items()}
     missing, unknown = sorted(expected.keys() - given.keys()), sorted(given.keys() - expected.keys())
     if missing or unknown:
         lacks = f"lacks {missing[0]} and {len(missing) - 1} more" if missing else f"has {unknown[0]}, which is not known"
@@ -63,12 +77,27 @@ def check_params(config: NequipConfig, params: dict, source: str) -> None:
             raise ValueError(f"{source}: {name} has shape {given[name]}, but its configuration asks for {shape}.")
 
 
-def _shapes(config: NequipConfig) -> dict[str, tuple[int, ...]]:
-    vectors, neighbors = jnp.ones((1, 1, 3)), jnp.zeros((1, 1), jnp.int32)
-    made = jax.eval_shape(_backbone(config).init, jax.random.key(0), vectors, neighbors, jnp.zeros(1, jnp.int32))
-    leaves = jax.tree_util.tree_flatten_with_path(made["params"])[0]
-    shapes = {"backbone/" + "/".join(str(key.key) for key in path): leaf.shape for path, leaf in leaves}
-    return shapes | {"energy/0e": (config.outputs[-1][0].channels, 1)}
+def backbone_shapes(config: NequipConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the parameters under "backbone"."""
+    made = jax.eval_shape(lambda: _backbone(config).init(jax.random.key(0), *_example())["params"])
+    leaves = jax.tree_util.tree_flatten_with_path(made)[0]
+    return {"backbone/" + "/".join(str(key.key) for key in path): leaf.shape for path, leaf in leaves}
+
+
+def model_shapes(config: NequipConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the parameters of a potential: backbone and energy head."""
+    return backbone_shapes(config) | {"energy/0e": (config.outputs[-1][0].channels, 1)}
+
+
+def initial_backbone(config: NequipConfig, key: Key[Array, ""]) -> dict:
+    """Parameters to start training from, with the names of `backbone_shapes` below "backbone"."""
+    made: Any = jax.jit(_backbone(config).init)(key, *_example())
+    return made["params"]
+
+
+def _example() -> tuple[Array, Array, Array]:
+    """One atom with one neighbour."""
+    return jnp.ones((1, 1, 3)), jnp.zeros((1, 1), jnp.int32), jnp.zeros(1, jnp.int32)
 
 
 def _backbone(config: NequipConfig) -> nn.Module:

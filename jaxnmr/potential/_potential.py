@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxnmr.errors import is_concrete
 from jaxnmr.potential._card import ModelCard
 from jaxnmr.potential._evaluate import (
     Cell,
@@ -25,18 +24,16 @@ from jaxnmr.potential._evaluate import (
 )
 from jaxnmr.potential._features import NodeFeatures
 from jaxnmr.potential._model import check_params
+from jaxnmr.potential._prepare import check_graph, precision, prepared
 from jaxnmr.potential._weights import EnergyScale, Weights
 from jaxnmr.potential.nequip import NequipConfig
-from jaxnmr.structure import ELEMENTS, Batch, Graph, Structure, as_structure, atomic_numbers, batch_graphs
+from jaxnmr.structure import ELEMENTS, Batch, Graph, Structure
 
 if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
 __all__ = ["Evaluation", "Potential"]
-
-# No two nuclei of ordinary matter come as near; a network knows nothing of such pairs and answers with anything.
-_LEAST_DISTANCE = 0.3
 
 
 class Evaluation(NamedTuple):
@@ -92,7 +89,7 @@ class Potential(eqx.Module):
             ValueError: parameters that do not belong to the configuration, or a precision that JAX does not offer.
         """
         check_params(weights.config, weights.params, source)
-        dtype = _precision(dtype)
+        dtype = precision(dtype)
         params = jax.tree.map(lambda array: jnp.asarray(np.asarray(array), dtype), weights.params)
         return cls(weights.config, params, weights.scale, weights.card)
 
@@ -117,7 +114,7 @@ class Potential(eqx.Module):
         Raises:
             ValueError: JAX does not offer it.
         """
-        dtype = _precision(dtype)
+        dtype = precision(dtype)
         params = jax.tree.map(lambda array: array.astype(dtype), self.params)
         return Potential(self.config, params, self.scale, self.card)
 
@@ -135,7 +132,7 @@ class Potential(eqx.Module):
         Raises:
             ValueError: a graph of a smaller cutoff, or more positions than it has atoms.
         """
-        self._check_graph(positions, graph)
+        check_graph(self.config, positions, graph)
         each = atom_energies(self._network, *filled(positions, cell, graph, self.dtype), graph)
         if cell is None or jnp.ndim(cell) == 2:
             return each.sum()
@@ -143,7 +140,7 @@ class Potential(eqx.Module):
 
     def features(self, positions: Float[Numbers, "real 3"], cell: Cell | None, graph: Graph) -> tuple[NodeFeatures, ...]:
         """Equivariant features of each atom after each layer, what heads are built on; arguments as `energy_fn`."""
-        self._check_graph(positions, graph)
+        check_graph(self.config, positions, graph)
         return atom_features(self._network, *filled(positions, cell, graph, self.dtype), graph)
 
     def energy(self, atoms: Structure | Atoms) -> float:
@@ -217,15 +214,7 @@ class Potential(eqx.Module):
         Raises:
             ValueError: as `energy_forces_stress`.
         """
-        structures = [as_structure(each) for each in atoms]
-        for structure in structures:
-            unknown = sorted({ELEMENTS[z - 1] for z in set(atomic_numbers(structure).tolist()) - set(self.config.elements)})
-            if unknown:
-                name = f"model {self.card.name!r}" if self.card.name else "this model"
-                raise ValueError(f"atoms: {name} does not know {', '.join(unknown)}; it knows {', '.join(self.elements)}.")
-        return batch_graphs(
-            structures, self.cutoff, n_atoms=n_atoms, n_neighbors=n_neighbors, least_distance=_LEAST_DISTANCE
-        )
+        return prepared(self.config, self.card.name, atoms, n_atoms, n_neighbors)
 
     def calculator(self) -> Calculator:
         """A calculator of ASE with energy, forces and stress.
@@ -236,16 +225,6 @@ class Potential(eqx.Module):
         from jaxnmr.potential._calculator import calculator
 
         return calculator(self)
-
-    def _check_graph(self, positions: Numbers, graph: Graph) -> None:
-        if graph.cutoff < self.cutoff:
-            raise ValueError(f"graph: lists pairs up to {graph.cutoff} Å; this potential needs {self.cutoff} Å.")
-        if jnp.shape(positions)[0] > graph.n_atoms:
-            raise ValueError(f"positions: {jnp.shape(positions)[0]} came for a graph of {graph.n_atoms} atoms.")
-        if is_concrete(graph.numbers):
-            unknown = set(np.asarray(graph.numbers).tolist()) - {0, *self.config.elements}
-            if unknown:
-                raise ValueError(f"graph: has {', '.join(ELEMENTS[z - 1] for z in sorted(unknown))}, which is not known.")
 
     @property
     def _network(self) -> Network:
@@ -258,12 +237,3 @@ class Potential(eqx.Module):
         species = [place[number] for number in np.asarray(batch.graph.numbers)[:real].tolist()]
         each = np.asarray(numbers, np.float64)[:real]
         return each * self.scale.scale + self.scale.shift + np.asarray(self.scale.references)[species]
-
-
-def _precision(dtype: Any) -> np.dtype:
-    wanted = jnp.zeros(()).dtype if dtype is None else np.dtype(dtype)
-    if wanted not in (np.dtype("float32"), np.dtype("float64")):
-        raise ValueError(f"dtype: got {wanted}; give 'float32' or 'float64'.")
-    if wanted == np.dtype("float64") and jnp.zeros(()).dtype != wanted:
-        raise ValueError("dtype: got float64, which JAX offers after jax.config.update('jax_enable_x64', True).")
-    return wanted

@@ -1,0 +1,100 @@
+"""The container of all model files: safetensors, whose header says what the numbers are."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from jaxnmr.errors import missing_extra
+from jaxnmr.saving import written_aside
+
+__all__ = ["contents", "is_container", "pack", "unpack"]
+
+
+def contents(path: str | os.PathLike[str]) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"path: cannot read {os.fspath(path)}: {error.strerror or error}.") from None
+
+
+def is_container(content: bytes) -> bool:
+    """Whether a file begins as safetensors do: a length, then JSON."""
+    return content[8:9] == b"{"
+
+
+def pack(path: str | os.PathLike[str], kind: str, version: int, header: str, arrays: dict[str, np.ndarray]) -> None:
+    """Write a model file, first beside its place and then at once into it: no half-written file is ever found there.
+
+    Args:
+        path: the file.
+        kind: what it holds, "jaxnmr-potential".
+        version: of that format.
+        header: JSON that tells the rest.
+        arrays: by name.
+
+    Raises:
+        ValueError: the folder does not exist or cannot be written to.
+        ImportError: safetensors is not installed.
+    """
+    try:
+        from safetensors.numpy import save
+    except ImportError:
+        raise missing_extra("safetensors", "atoms") from None
+    text = {"format": kind, "format_version": str(version), "model": header}
+    packed = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata=text)
+    try:
+        with written_aside(path) as aside:
+            aside.write_bytes(packed)
+    except OSError as error:
+        raise ValueError(f"path: cannot write to {Path(path).parent}: {error.strerror or error}.") from None
+
+
+def unpack(content: bytes, name: str, kind: str, version: int) -> tuple[str, dict[str, np.ndarray]]:
+    """The header and the arrays of a model file.
+
+    Args:
+        content: the file.
+        name: its name, for messages.
+        kind: what it should hold.
+        version: the format that is understood.
+
+    Raises:
+        ValueError: a file cut short, of another kind or of a later version.
+        ImportError: safetensors is not installed.
+    """
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+    except ImportError:
+        raise missing_extra("safetensors", "atoms") from None
+    try:
+        arrays = load(content)
+        text = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"path: {name} is cut short or damaged ({error}); copy it again.") from None
+    found = text.get("format")
+    if found != kind:
+        of = f", but of a {found}, not of a {kind}" if found in _READERS else f", but not of a {kind}"
+        raise ValueError(f"path: {name} is a safetensors file{of}; {_READERS.get(found, 'give one that jaxnmr wrote')}.")
+    if text.get("format_version", "") != str(version):
+        raise ValueError(
+            f"path: {name} has format version {text.get('format_version', '')!r}, this package reads {version}; use the "
+            "jaxnmr that wrote it, or a later one."
+        )
+    return text.get("model", ""), arrays
+
+
+_READERS = {
+    "jaxnmr-potential": "read it with load_potential",
+    "jaxnmr-tensors": "read it with load_tensor_model",
+    "jaxnmr-checkpoint": "it is the state of a training that goes on when the same training is started again",
+}

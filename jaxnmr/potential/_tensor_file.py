@@ -1,0 +1,89 @@
+"""Files of tensor models: one safetensors file that says all about itself."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from jaxnmr._version import __version__
+from jaxnmr.potential._card import ModelCard
+from jaxnmr.potential._container import contents, is_container, pack, unpack
+from jaxnmr.potential._tensor_model import TensorModel
+from jaxnmr.potential._tensor_network import Calibration, PropertyScale, TensorConfig
+from jaxnmr.potential._weights import flatten, unflatten
+
+__all__ = ["load_tensor_model", "save_tensor_model"]
+
+FORMAT = "jaxnmr-tensors"
+FORMAT_VERSION = 1
+_UNITS = {"length": "angstrom"}
+
+
+class _Header(BaseModel):
+    """The text of a model file; unknown entries are refused, since they could change what the numbers mean."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    config: TensorConfig
+    units: dict[str, str]
+    card: ModelCard
+    written_by: str
+
+
+def load_tensor_model(path: str | os.PathLike[str], dtype: Any = None) -> TensorModel:
+    """A tensor model from its file.
+
+    Args:
+        path: a .safetensors that `save_tensor_model` or `jaxnmr train` wrote.
+        dtype: precision of the network, "float32" or "float64"; JAX's default unless given.
+
+    Raises:
+        ValueError: no such file, a file cut short, of another format or of a later version, or whose parameters do not
+            belong to its configuration.
+        ImportError: flax, e3nn-jax or safetensors is not installed.
+    """
+    name, content = os.fspath(path), contents(path)
+    if not is_container(content):
+        raise ValueError(f"path: {name} is in no known format; give a .safetensors of a tensor model.")
+    text, arrays = unpack(content, name, FORMAT, FORMAT_VERSION)
+    try:
+        header = _Header.model_validate_json(text)
+    except ValidationError as error:
+        raise ValueError(f"path: the header of {name} does not describe a tensor model: {error}") from None
+    if header.units != _UNITS:
+        raise ValueError(f"path: {name} is in {header.units}; this package computes in {_UNITS}.")
+    params = {key.removeprefix("params/"): array for key, array in arrays.items() if key.startswith("params/")}
+    try:
+        scales, calibrations = [], []
+        for prop in header.config.properties:
+            scales.append(PropertyScale(*(arrays[f"{prop.name}/{key}"] for key in PropertyScale._fields)))
+            numbers = (arrays[f"{prop.name}/{key}"].reshape(()) for key in Calibration._fields)
+            calibrations.append(Calibration(*numbers))
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"path: {name} lacks the scales of its properties ({error}); the file is damaged.") from None
+    return TensorModel.from_parts(
+        header.config, unflatten(params), scales, calibrations, header.card, dtype=dtype, source=f"path: {name}"
+    )
+
+
+def save_tensor_model(model: TensorModel, path: str | os.PathLike[str], card: ModelCard | None = None) -> None:
+    """Write a model file, first beside its place and then at once into it: no half-written file is ever found there.
+
+    Args:
+        model: the model; its numbers are kept in its precision.
+        path: the file, ".safetensors" by custom.
+        card: what the file says about the model; the model's own unless given.
+
+    Raises:
+        ValueError: the folder does not exist or cannot be written to.
+        ImportError: safetensors is not installed.
+    """
+    header = _Header(config=model.config, units=_UNITS, card=card or model.card, written_by=f"jaxnmr {__version__}")
+    arrays = {f"params/{name}": array for name, array in flatten(model.params).items()}
+    for prop, scale, calibration in zip(model.properties, model.scales, model.calibrations, strict=True):
+        both = scale._asdict() | calibration._asdict()
+        arrays |= {f"{prop.name}/{key}": np.asarray(value) for key, value in both.items()}
+    pack(path, FORMAT, FORMAT_VERSION, header.model_dump_json(), arrays)

@@ -1,0 +1,274 @@
+"""Shielding, field gradients and any other property of atoms or structures, from a committee of heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxnmr.errors import near
+from jaxnmr.potential._card import ModelCard
+from jaxnmr.potential._evaluate import Cell, Numbers
+from jaxnmr.potential._model import backbone_shapes, check_shapes
+from jaxnmr.potential._prepare import check_graph, precision, prepared
+from jaxnmr.potential._property import Property
+from jaxnmr.potential._tensor_network import Calibration, PropertyScale, TensorConfig, TensorNetwork, head_shapes, summary
+from jaxnmr.structure import ELEMENTS, Batch, Graph, Structure, as_structure
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = ["Prediction", "TensorModel"]
+
+
+class Prediction(NamedTuple):
+    """What a model says of one property.
+
+    Attributes:
+        values: (atom, *shape), or (*shape) of a property of the structure; NaN for elements without labels in training.
+        uncertainty: standard deviation of one element of the value, (atom,) or (), in the same unit.
+    """
+
+    values: np.ndarray
+    uncertainty: np.ndarray
+
+
+class TensorModel(eqx.Module):
+    r"""Tensors of each atom, exactly equivariant, with an uncertainty, differentiable in positions and cell.
+
+    A committee of heads shares one backbone. A value is the mean over the heads; its uncertainty comes from their
+    spread, calibrated on data that were held out:
+
+    $$u_i^2 = a^2 s_i^2 + b^2 S_{Z_i}^2$$
+
+    with the spread s of an atom's tensor (root mean square over its elements), the size S of the property for its element,
+    and two numbers for each property.
+    It is the standard deviation of one element of the tensor. It cannot see an error that all heads share, as in places far
+    from all training data.
+
+    `load_tensor_model` makes one from a file. Methods that take atoms build the neighbour list and compile for each
+    new (rounded) size; `tensor_fn` is for use inside jit, grad and vmap.
+
+    Args:
+        config: sizes, elements and properties.
+        params: parameters of backbone and heads.
+        scales: means and sizes of each property for each element.
+        calibrations: of the uncertainty of each property.
+        card: where the model comes from.
+    """
+
+    config: TensorConfig = eqx.field(static=True)
+    params: Any
+    scales: tuple[PropertyScale, ...]
+    calibrations: tuple[Calibration, ...]
+    card: ModelCard = eqx.field(static=True)
+
+    @classmethod
+    def from_parts(
+        cls,
+        config: TensorConfig,
+        params: dict,
+        scales: Sequence[PropertyScale],
+        calibrations: Sequence[Calibration] | None = None,
+        card: ModelCard | None = None,
+        *,
+        dtype: Any = None,
+        source: str = "params",
+    ) -> TensorModel:
+        """A model from its numbers, checked.
+
+        Args:
+            config: sizes, elements and properties.
+            params: "backbone", "standard" and "heads".
+            scales: of each property.
+            calibrations: of each property; the bare spread unless given.
+            card: where it comes from.
+            dtype: precision of the network; JAX's default float unless given.
+            source: what messages call the numbers.
+
+        Raises:
+            ValueError: parameters that do not belong to the configuration, or a precision that JAX does not offer.
+        """
+        check_shapes(backbone_shapes(config.network) | head_shapes(config), params, source)
+        elements = len(config.network.elements)
+        for prop, scale in zip(config.properties, scales, strict=True):
+            even = sum(irrep.channels for irrep in prop.kinds if irrep.kind == (0, 1))
+            wanted = (elements, even), (elements, len(prop.kinds)), (elements,)
+            given = tuple(np.shape(value) for value in scale)
+            if given != wanted:
+                raise ValueError(f"{source}: scales of {prop.name} have shapes {given}; the elements ask for {wanted}.")
+        dtype = precision(dtype)
+        if calibrations is None:
+            calibrations = [Calibration(np.ones(()), np.zeros(())) for _ in config.properties]
+
+        def number(array: Any) -> Array:
+            return jnp.asarray(np.asarray(array), dtype)
+
+        return cls(
+            config,
+            jax.tree.map(number, params),
+            tuple(PropertyScale(*map(number, scale)) for scale in scales),
+            tuple(Calibration(*map(number, each)) for each in calibrations),
+            card or ModelCard(),
+        )
+
+    @property
+    def cutoff(self) -> float:
+        """How far an atom sees within one layer of the backbone, Å."""
+        return self.config.network.cutoff
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """The elements that may be there; see `predicts` for those with tensors."""
+        return tuple(ELEMENTS[number - 1] for number in self.config.network.elements)
+
+    @property
+    def properties(self) -> tuple[Property, ...]:
+        """What the model predicts."""
+        return self.config.properties
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Precision of the network."""
+        return self._network.dtype
+
+    def predicts(self, name: str) -> tuple[str, ...]:
+        """The elements that had labels of a property in training; others get NaN.
+
+        Raises:
+            ValueError: the model has no such property.
+        """
+        counts = np.asarray(self.scales[self._place(name)].count)
+        return tuple(symbol for symbol, count in zip(self.elements, counts, strict=True) if count > 0)
+
+    def astype(self, dtype: Any) -> TensorModel:
+        """The same in another precision.
+
+        Raises:
+            ValueError: JAX does not offer it.
+        """
+        return TensorModel.from_parts(
+            self.config, self.params, self.scales, self.calibrations, self.card, dtype=precision(dtype)
+        )
+
+    def shielding(self, atoms: Structure | Atoms) -> Float[np.ndarray, "atom 3 3"]:
+        """Absolute magnetic shieldings, ppm, first index that of the applied field (see `jaxnmr.structure.read`).
+
+        Raises:
+            ValueError: the model has no shielding; as `predict` otherwise.
+        """
+        return self.predict(atoms, "shielding").values
+
+    def efg(self, atoms: Structure | Atoms) -> Float[np.ndarray, "atom 3 3"]:
+        """Electric field gradients, atomic units, symmetric and traceless.
+
+        Raises:
+            ValueError: the model has no field gradients; as `predict` otherwise.
+        """
+        return self.predict(atoms, "efg").values
+
+    def uncertainty(self, atoms: Structure | Atoms, name: str = "shielding") -> Float[np.ndarray, ...]:
+        """Standard deviation of one element of each atom's tensor, in the property's unit, (atom,).
+
+        Raises:
+            ValueError: as `predict`.
+        """
+        return self.predict(atoms, name).uncertainty
+
+    def predict(self, atoms: Structure | Atoms, name: str) -> Prediction:
+        """Values and uncertainties of one property.
+
+        Args:
+            atoms: a `Structure` or Atoms of ASE.
+            name: of the property.
+
+        Raises:
+            ValueError: no such property, an element that the model does not know, atoms nearer than 0.3 Å, positions
+                that are not finite, a cell without volume.
+        """
+        place = self._place(name)
+        return self.evaluate(self.prepare([atoms]))[0][place]
+
+    def label(self, atoms: Structure | Atoms) -> Structure:
+        """The atoms with predicted shieldings and field gradients, for files and `jaxnmr.Sites.from_tensors`.
+
+        Raises:
+            ValueError: as `predict`.
+        """
+        structure = as_structure(atoms)
+        found = dict(zip((each.name for each in self.properties), self.evaluate(self.prepare([structure]))[0], strict=True))
+        tensors = {name: found[name].values for name in ("shielding", "efg") if name in found}
+        return Structure(
+            structure.species,
+            structure.positions,
+            structure.cell,
+            structure.pbc,
+            labels=structure.labels,
+            indices=structure.indices,
+            isotopes=structure.isotopes,
+            **tensors,
+            source=structure.source,
+            code=f"jaxnmr {self.card.name}".strip(),
+        )
+
+    def evaluate(self, batch: Batch) -> tuple[tuple[Prediction, ...], ...]:
+        """All properties of several structures: for each structure one `Prediction` for each property.
+
+        Args:
+            batch: from `prepare`.
+        """
+        found = summary(self._network, batch.positions, batch.cell, batch.graph)
+        found = [tuple(np.asarray(part, np.float64) for part in pair) for pair in found]
+        results, start = [], 0
+        for index, size in enumerate(batch.sizes):
+            here = slice(start, start + size)
+            where = [here if prop.pooling == "none" else index for prop in self.properties]
+            results.append(tuple(Prediction(*(part[w] for part in pair)) for w, pair in zip(where, found, strict=True)))
+            start += size
+        return tuple(results)
+
+    def tensor_fn(
+        self, name: str, positions: Float[Numbers, "real 3"], cell: Cell | None, graph: Graph
+    ) -> Float[Array, ...]:
+        """A property as a function of coordinates, for jit, grad, jvp and vmap.
+
+        Args:
+            name: of the property.
+            positions: Å; of the real atoms or of all atoms of the graph.
+            cell: lattice vectors in rows, Å, (3, 3), or (structure, 3, 3) for a batch; None without a lattice.
+            graph: from `jaxnmr.structure.neighbor_graph` or `NeighborList`, with at least the model's cutoff.
+
+        Returns:
+            Values of all atoms of the graph, zero for those that fill up, (atom, *shape), or (structure, *shape); NaN for
+            elements without labels in training.
+
+        Raises:
+            ValueError: no such property, a graph of a smaller cutoff, more positions than it has atoms.
+        """
+        check_graph(self.config.network, positions, graph)
+        return summary(self._network, jnp.asarray(positions), cell, graph)[self._place(name)][0]
+
+    def prepare(
+        self, atoms: Sequence[Structure | Atoms], *, n_atoms: int | None = None, n_neighbors: int | None = None
+    ) -> Batch:
+        """Structures with their neighbour graph, checked; see `Potential.prepare`.
+
+        Raises:
+            ValueError: as `predict`.
+        """
+        return prepared(self.config.network, self.card.name, atoms, n_atoms, n_neighbors)
+
+    def _place(self, name: str) -> int:
+        names = [each.name for each in self.properties]
+        if name not in names:
+            raise ValueError(f"name: this model has no {name!r}{near(name, names)}; it predicts {', '.join(names)}.")
+        return names.index(name)
+
+    @property
+    def _network(self) -> TensorNetwork:
+        return TensorNetwork(self.config, self.params, self.scales, self.calibrations)
