@@ -15,6 +15,7 @@ RANKS = {
     "harmonics": 0,
     "isotopes": 0,
     "rotations": 0,
+    "saving": 0,
     "units": 0,
     "tensors": 1,
     "structure": 1,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from jaxnmr.saving import written_aside
 from jaxnmr.structure._structure import Structure
 
 __all__ = ["write"]
@@ -44,23 +44,8 @@ def write(structure: Structure | Sequence[Structure], path: str | os.PathLike[st
         lines = _magres(frames[0])
     else:
         lines = (line for frame in frames for line in _extxyz(frame))
-    _save(target, "\n".join(lines) + "\n")
-
-
-def _save(target: Path, content: str) -> None:
-    """Aside first, so that a reader never sees half a file and a failure leaves the old one."""
-    handle, aside = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(content)
-        # mkstemp lets only the owner read; a result is as readable as other new files.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(aside, 0o666 & ~mask)
-        os.replace(aside, target)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    with written_aside(target) as aside:
+        aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _numbers(values: Iterable[float]) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from jaxnmr.errors import missing_extra
+from jaxnmr.saving import written_aside
 from jaxnmr.spectrum.files._axes import check_uniform
-from jaxnmr.spectrum.files._record import Meta, SpectrumRecord, written_aside
+from jaxnmr.spectrum.files._record import Meta, SpectrumRecord
 
 __all__ = ["read_csdm", "write_csdm"]
 

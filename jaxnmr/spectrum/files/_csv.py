@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxnmr.spectrum.files._record import Meta, SpectrumRecord, written_aside
+from jaxnmr.saving import written_aside
+from jaxnmr.spectrum.files._record import Meta, SpectrumRecord
 
 __all__ = ["is_csv", "read_csv", "write_csv"]
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FIDRecord", "Meta", "SpectrumRecord", "Told", "written_aside"]
+__all__ = ["FIDRecord", "Meta", "SpectrumRecord", "Told"]
 
 Real = NDArray[np.float64]
 
@@ -68,14 +65,3 @@ class FIDRecord:
     start: float
     larmor: float | None
     meta: Meta
-
-
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """A name beside the path to write to, renamed to it if all went well; so there is never half a file."""
-    aside = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        yield aside
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

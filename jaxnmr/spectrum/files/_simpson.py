@@ -13,8 +13,9 @@ from urllib.parse import quote, unquote
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxnmr.saving import written_aside
 from jaxnmr.spectrum.files._axes import check_uniform
-from jaxnmr.spectrum.files._record import FIDRecord, Meta, SpectrumRecord, written_aside
+from jaxnmr.spectrum.files._record import FIDRecord, Meta, SpectrumRecord
 
 __all__ = ["read_simpson", "write_simpson_fid", "write_simpson_spectrum"]
 
