@@ -2,15 +2,25 @@
 
 import gc
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 # Figures are drawn in memory: the tests need no screen.
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Matrices here are small: where cores are shared, LAPACK's threads wait for each other ten times as long as they work.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# A test runs a program once or twice, so compiling it is what costs: quick code takes two fifths off the whole. README's
+# code, the demo and the benchmarks run what XLA makes by default; so do the tests with XLA_FLAGS set to anything, as " ".
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_multi_thread_eigen=false"
+if "XLA_FLAGS" not in os.environ:
+    # XLA ends the process at a flag that it does not know, and flags come and go: ask another process.
+    asked = [sys.executable, "-c", "import jaxlib.xla_client as client; client.CompileOptions()"]
+    known = subprocess.run(asked, env=os.environ | {"XLA_FLAGS": QUICK}, capture_output=True, check=False)
+    os.environ["XLA_FLAGS"] = QUICK if known.returncode == 0 else " "
 
-import jax
-import pytest
+import jax  # noqa: E402 - after the environment that it reads
+import pytest  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 # Users may turn these on; code that passes here is right with them off as well.
