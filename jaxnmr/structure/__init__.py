@@ -6,6 +6,7 @@ from jaxnmr.structure._graph_build import as_structure, atomic_numbers, batch_gr
 from jaxnmr.structure._graph_update import NeighborList
 from jaxnmr.structure._read import read, read_all
 from jaxnmr.structure._structure import Structure
+from jaxnmr.structure._supercell import repeated, supercell
 from jaxnmr.structure._write import write
 
 __all__ = [
@@ -22,5 +23,7 @@ __all__ = [
     "neighbor_pairs",
     "read",
     "read_all",
+    "repeated",
+    "supercell",
     "write",
 ]

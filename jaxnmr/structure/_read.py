@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 
+from jaxnmr.structure._cif import is_cif, read_cif
 from jaxnmr.structure._extxyz import is_extxyz, read_extxyz
 from jaxnmr.structure._magres import is_magres, read_magres
 from jaxnmr.structure._magres_old import is_old_magres, read_old_magres
 from jaxnmr.structure._outcar import is_outcar, read_outcar
+from jaxnmr.structure._poscar import is_poscar, read_poscar
 from jaxnmr.structure._structure import Structure
 from jaxnmr.structure._text import Text, load
 
 __all__ = ["read", "read_all"]
 
-_KNOWN = "magres 1.0, CASTEP's .magres before 1.0, extxyz and VASP's OUTCAR"
+_KNOWN = "magres 1.0, CASTEP's .magres before 1.0, extxyz, VASP's OUTCAR and POSCAR, and CIF"
 
 
 def read(path: str | os.PathLike[str], *, frame: int | None = None) -> Structure:
@@ -27,7 +29,9 @@ def read(path: str | os.PathLike[str], *, frame: int | None = None) -> Structure
       `sigma` (ppm), and `efg`, `efg_au` or `electric_field_gradient` (atomic units); nine zeros of a shielding, or NaN,
       mean none. Other columns are passed over;
     - VASP's OUTCAR with LCHIMAG and LEFG: minus the sum of symmetrised, G = 0 and core contributions, so that values
-      compare with other codes'; field gradients from V/Å².
+      compare with other codes'; field gradients from V/Å²;
+    - CIF in any setting, and VASP's POSCAR: crystals without tensors. Sites that are partly occupied are refused, atoms that
+      the formula has and the cell lacks are warned of, deuterium is H with the isotope 2H.
 
     Matrices are as printed: a row of shielding for each direction of the applied field, with the components of the
     induced field along it, in CASTEP, VASP and Quantum ESPRESSO, though their manuals define sigma_ij the other way
@@ -78,6 +82,10 @@ def read_all(path: str | os.PathLike[str]) -> tuple[Structure, ...]:
         return read_extxyz(text)
     if is_old_magres(text):
         return (read_old_magres(text),)
+    if is_cif(text):
+        return (read_cif(text),)
+    if is_poscar(text):
+        return (read_poscar(text),)
     raise _unknown(text)
 
 

@@ -261,7 +261,7 @@ def test_cut_short(name, content, message, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("data_x\n_cell_length_a 5\n", "is in no known format; give magres 1.0, .* extxyz and VASP's OUTCAR"),
+        ("[atoms\nnothing\n", "is in no known format; give magres 1.0, .* extxyz, VASP's OUTCAR and POSCAR, and CIF"),
         ("", "is empty"),
         ("# a\nspinsys {\n channels 23Na\n", "line 2: the input of a SIMPSON simulation, which has no atoms; enter"),
     ],
