@@ -63,6 +63,10 @@ def simulate(
         Text,
         _option(_EXPERIMENT, "central, all, or m,m-1 as 3/2,1/2; by default central, and all of integer spins."),
     ] = None,
+    nutation_hz: Annotated[
+        Real, _option(_EXPERIMENT, "Nutation frequency of a single pulse that weighs the lines, Hz; ideal by default.")
+    ] = None,
+    pulse_us: Annotated[Real, _option(_EXPERIMENT, "Its length, microseconds.")] = None,
     echo_tau_us: Annotated[
         Real, _option(_EXPERIMENT, "Record from the top of an ideal echo with this delay, microseconds.")
     ] = None,
@@ -82,7 +86,10 @@ def simulate(
     eta_q: Annotated[Text, _option(_SITES, "Asymmetries of the quadrupole coupling, 0 to 1.")] = None,
     euler_q_deg: Annotated[Text, _option(_SITES, "Quadrupole tensors to crystal, as --euler-deg.")] = None,
     weights: Annotated[Text, _option(_SITES, "Share of each site; they sum to one.")] = None,
-    structure: Annotated[Path | None, _option(_FILE, "magres, extxyz or OUTCAR.")] = None,
+    structure: Annotated[
+        list[Path] | None,
+        _option(_FILE, "magres, extxyz or OUTCAR. Repeatable: states of one crystal, sites in their order."),
+    ] = None,
     reference_ppm: Annotated[Text, _option(_FILE, "Shielding of the reference, ppm, or slope,intercept.")] = None,
     atoms: Annotated[Text, _option(_FILE, "Names (O1_4), labels (O1) or positions from 0, between commas.")] = None,
     merge: Annotated[bool | None, _option(_FILE, "Make one site of equivalent ones.", "--merge/--no-merge")] = None,
@@ -119,6 +126,12 @@ def simulate(
     ] = None,
     prefactor_per_s: Annotated[Real, _option(_JUMPS, "A, 1/s.")] = None,
     barrier_ev: Annotated[Real, _option(_JUMPS, "E, eV (1 kJ/mol is 0.010364 eV).")] = None,
+    spread_decades: Annotated[
+        Real, _option(_JUMPS, "Standard deviation of log10 k, for a log-normal distribution of those rates.")
+    ] = None,
+    barrier_deviation_ev: Annotated[
+        Real, _option(_JUMPS, "Standard deviation of E, for a normal distribution of barriers, eV.")
+    ] = None,
     populations: Annotated[Text, _option(_JUMPS, "Of all sites, summing to one.")] = None,
     axis: Annotated[Text, _option(_AXIS, "unit:from:to, as ppm:300:-100 or hz:20e3:-20e3.")] = None,
     points: Annotated[Whole, _option(_AXIS, "Of the axis; 2048 by default.")] = None,
@@ -165,7 +178,7 @@ def simulate(
                 "weight": weights,
             },
             structure={
-                "file": structure,
+                "file": None if not structure else structure[0] if len(structure) == 1 else structure,
                 "reference_ppm": reference_ppm,
                 "atoms": atoms,
                 "merge": merge,
@@ -178,6 +191,8 @@ def simulate(
                 "rate_hz": rate_hz,
                 "angle_deg": angle_deg,
                 "transition": transition,
+                "nutation_hz": nutation_hz,
+                "pulse_us": pulse_us,
                 "echo": echo,
                 "echo_tau_us": echo_tau_us,
                 "echo_periods": echo_periods,
@@ -195,6 +210,8 @@ def simulate(
                 "temperatures_k": temperatures_k,
                 "prefactor_per_s": prefactor_per_s,
                 "barrier_ev": barrier_ev,
+                "spread_decades": spread_decades,
+                "barrier_deviation_ev": barrier_deviation_ev,
                 "populations": populations,
             },
             motion=motion,

@@ -51,9 +51,9 @@ class Site(_Table):
 
 
 class Structure(_Table):
-    """A file of computed tensors, instead of sites."""
+    """A file of computed tensors, or several of one crystal, instead of sites."""
 
-    file: Path
+    file: Path | Annotated[tuple[Path, ...], Field(min_length=1)]
     reference_ppm: Finite | tuple[Finite, Finite] | None = None
     atoms: tuple[int | str, ...] | None = None
     merge: bool = False
@@ -69,7 +69,7 @@ class Disorder(_Table):
 
 
 class Experiment(_Table):
-    """Nucleus, magnet (one field, or a spectrum for each of several), rotor, echo and widths."""
+    """Nucleus, magnet (one field, or a spectrum for each of several), rotor, pulse, echo and widths."""
 
     isotope: str
     field_t: Positive | None = None
@@ -77,6 +77,8 @@ class Experiment(_Table):
     rate_hz: Annotated[float, Field(ge=0)] = 0.0
     angle_deg: Finite | None = None
     transition: str | None = None
+    nutation_hz: Positive | None = None
+    pulse_us: Positive | None = None
     echo: Literal["solid", "hahn"] | None = None
     echo_tau_us: Width | None = None
     echo_periods: Count | None = None
@@ -88,6 +90,7 @@ class Exchange(_Table):
     """Jumps, "0-1:1e4" (from, to, rate in 1/s).
 
     Those without a rate, and motions without one, take each of `k_per_s` in turn, or k = A exp(-E / kT) of each temperature.
+    These rates may be spread, log-normally or by normally distributed barriers.
     """
 
     jumps: tuple[str, ...] = ()
@@ -95,6 +98,8 @@ class Exchange(_Table):
     temperatures_k: tuple[Positive, ...] = ()
     prefactor_per_s: Positive | None = None
     barrier_ev: Width | None = None
+    spread_decades: Width = 0.0
+    barrier_deviation_ev: Width = 0.0
     populations: tuple[Width, ...] | None = None
 
 
@@ -173,8 +178,11 @@ def from_toml(path: Path) -> dict[str, Any]:
         raise Failure(f"{path}: not TOML: {error}.") from None
     folder = path.parent
     structure, output = raw.get("structure"), raw.get("output")
-    if isinstance(structure, dict) and isinstance(structure.get("file"), str):
-        structure["file"] = str(folder / structure["file"])
+    if isinstance(structure, dict):
+        if isinstance(structure.get("file"), str):
+            structure["file"] = str(folder / structure["file"])
+        elif isinstance(structure.get("file"), list):
+            structure["file"] = [str(folder / name) if isinstance(name, str) else name for name in structure["file"]]
     if isinstance(output, dict) and isinstance(output.get("files"), list):
         output["files"] = [str(folder / name) if isinstance(name, str) else name for name in output["files"]]
     return raw

@@ -35,6 +35,7 @@ def draw(panels: list[Series], path: Path) -> None:
 
 def _panel(axis, panel: Series) -> None:
     from matplotlib import colormaps
+    from matplotlib.patheffects import withStroke
     from matplotlib.ticker import MultipleLocator
 
     heights = np.log10(panel.rates)
@@ -67,7 +68,8 @@ def _panel(axis, panel: Series) -> None:
                 fontsize=7.5,
                 color=MARK,
                 zorder=201,
-                bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+                # A rim about the letters, where a box would cut the traces.
+                path_effects=[withStroke(linewidth=2.0, foreground="white")],
             )
 
     axis.set_xlim(panel.ppm.max(), panel.ppm.min())  # ppm descends to the right

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from jaxnmr.cli._say import Failure
 from jaxnmr.cli._stack import Stack
 from jaxnmr.errors import missing_extra, near
+from jaxnmr.saving import written_aside
 
 if TYPE_CHECKING:
     import jaxnmr as jn
@@ -83,11 +84,12 @@ def _check(path: Path, force: bool) -> None:
 
 def save(spectrum: jn.Spectrum, path: Path) -> None:
     """Write one spectrum."""
-    _whole(path, spectrum.save)
+    spectrum.save(path)
 
 
-def draw(spectra: Sequence[jn.Spectrum], stack: Stack, path: Path) -> None:
-    """Draw one spectrum, or a stack of them."""
+def draw(spectra: Sequence[jn.Spectrum], stack: Stack, path: Path, unit: str) -> None:
+    """Draw one spectrum, or a stack of them, against "ppm" or "hz"."""
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -98,19 +100,11 @@ def draw(spectra: Sequence[jn.Spectrum], stack: Stack, path: Path) -> None:
     figure.set_layout_engine("constrained")
     ax = figure.subplots()
     if rows == 1:
-        spectra[0].plot(ax)
+        spectra[0].plot(ax, unit=unit)
     else:
         from jaxnmr.spectrum import plot_stack
 
-        plot_stack(spectra, stack.values, name=stack.axis_name, ax=ax)
-    _whole(path, lambda part: figure.savefig(part, dpi=300))
-
-
-def _whole(path: Path, write: Callable[[Path], object]) -> None:
-    # Under another name first: who interrupts it finds the old file or the new one, not half of one.
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        plot_stack(spectra, stack.values, name=stack.axis_name, unit=unit, ax=ax)
+    # Type 42: journals refuse the default, and text stays text in a drawing program.
+    with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}), written_aside(path) as aside:
+        figure.savefig(aside, dpi=300)

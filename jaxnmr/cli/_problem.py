@@ -31,12 +31,14 @@ class Job:
         sites: tensors.
         experiments: of each spectrum: field, rotor, transition, echo.
         axis: where to evaluate.
-        models: exchange of each spectrum; None without jumps.
+        models: exchange of each spectrum; None without jumps. With `shares`, of each rate of the distribution, along a
+            leading axis.
         gaussians: of each spectrum, Hz.
         stack: what differs between the spectra.
         rates: k of each spectrum where there is a list of rates or temperatures, s^-1; else empty.
         linewidth: Hz, one or one per site.
         resolution: sizes that were given, or None.
+        shares: of the rates of a distribution, (node,), or None.
     """
 
     sites: jn.Sites
@@ -48,6 +50,12 @@ class Job:
     rates: tuple[float, ...]
     linewidth: float | tuple[float, ...]
     resolution: jn.Resolution | None
+    shares: Array | None = None
+
+    def model(self, index: int, node: int = 0) -> jn.ExchangeModel | None:
+        """Exchange of one spectrum, with one rate of its distribution."""
+        model = self.models[index]
+        return model if self.shares is None else jax.tree.map(lambda leaf: leaf[node], model)
 
 
 def stated(config: Config) -> Job:
@@ -61,7 +69,8 @@ def stated(config: Config) -> Job:
     sites = sites_of(config)
     asked = config.experiment
     rates = _rates(config)
-    sites, models = _moving(config, sites, rates)
+    spread = _spread(config, rates)
+    sites, models = _moving(config, sites, rates, None if spread is None else [each.rates for each in spread])
     fields = asked.fields_t or (asked.field_t,)
     repeated = lambda values: tuple(values) * (stack.count if len(values) == 1 else 1)  # noqa: E731
     points = config.axis.points
@@ -79,19 +88,31 @@ def stated(config: Config) -> Job:
         rates=rates,
         linewidth=asked.linewidth_hz,
         resolution=jn.Resolution(**sizes) if sizes else None,
+        shares=None if spread is None else spread[0].weights,
     )
 
 
 def _experiment(config: Config, field: float, sites: jn.Sites) -> jn.Static | jn.MAS:
     asked = config.experiment
-    transition, echo = _transition(asked.transition), _echo(config, sites)
+    transition, echo, pulse = _transition(asked.transition), _echo(config, sites), _pulse(config)
     if asked.rate_hz == 0:
         if asked.angle_deg is not None:
             raise Failure("experiment.angle_deg: came without a rotor; give --rate-hz too, or leave it out.")
-        return jn.Static(field, transition, echo)
+        return jn.Static(field, transition, echo, pulse)
     if asked.angle_deg is None:
-        return jn.MAS(field, asked.rate_hz, transition=transition, echo=echo)
-    return jn.MAS(field, asked.rate_hz, np.radians(asked.angle_deg), transition=transition, echo=echo)
+        return jn.MAS(field, asked.rate_hz, transition=transition, echo=echo, excitation=pulse)
+    angle = np.radians(asked.angle_deg)
+    return jn.MAS(field, asked.rate_hz, angle, transition=transition, echo=echo, excitation=pulse)
+
+
+def _pulse(config: Config) -> jn.spins.Pulse | None:
+    asked = config.experiment
+    if (asked.nutation_hz is None) != (asked.pulse_us is None):
+        name, flag = ("nutation_hz", "--nutation-hz") if asked.nutation_hz is None else ("pulse_us", "--pulse-us")
+        raise Failure(f"experiment.{name}: missing; a pulse needs its strength and its length, give {flag} too.")
+    if asked.nutation_hz is None or asked.pulse_us is None:
+        return None
+    return jn.spins.Pulse(asked.nutation_hz, 1e-6 * asked.pulse_us)
 
 
 def _echo(config: Config, sites: jn.Sites) -> jn.SolidEcho | jn.HahnEcho | None:
@@ -129,11 +150,32 @@ def _rates(config: Config) -> tuple[float, ...]:
     return tuple(asked.prefactor_per_s * math.exp(-asked.barrier_ev / energy) for energy in thermal)
 
 
+def _spread(config: Config, rates: tuple[float, ...]) -> list[jn.spins.RateDistribution] | None:
+    """The distribution about each of the rates, or None."""
+    asked = config.exchange
+    if not asked.spread_decades and not asked.barrier_deviation_ev:
+        return None
+    name = "spread_decades" if asked.spread_decades else "barrier_deviation_ev"
+    if not rates:
+        raise Failure(f"exchange.{name}: given without rates to spread; add --k-per-s, or --temperatures-k.")
+    if asked.spread_decades and asked.barrier_deviation_ev:
+        raise Failure("exchange.spread_decades: came together with barrier_deviation_ev; give one of them.")
+    if asked.spread_decades:
+        if 0 in rates:
+            raise Failure("exchange.k_per_s: 0 has no distribution about it; leave it or spread_decades out.")
+        return [jn.spins.log_normal_rates(k, asked.spread_decades) for k in rates]
+    if not asked.temperatures_k:
+        raise Failure("exchange.barrier_deviation_ev: rates were given, and not barriers; use --spread-decades for them.")
+    assert asked.barrier_ev is not None and asked.prefactor_per_s is not None
+    law = asked.barrier_ev, asked.barrier_deviation_ev, asked.prefactor_per_s
+    return [jn.spins.barrier_rates(law[0], law[1], temperature, law[2]) for temperature in asked.temperatures_k]
+
+
 def _moving(
-    config: Config, sites: jn.Sites, rates: tuple[float, ...]
+    config: Config, sites: jn.Sites, rates: tuple[float, ...], nodes: list[Array] | None
 ) -> tuple[jn.Sites, tuple[jn.ExchangeModel | None, ...]]:
     if not config.motion:
-        return sites, _models(config, len(sites), rates)
+        return sites, _models(config, len(sites), rates, nodes)
     open_ = [i for i, motion in enumerate(config.motion) if motion.rate_per_s is None]
     if open_ and not rates:
         raise Failure(
@@ -144,11 +186,15 @@ def _moving(
     if config.exchange.populations is not None:
         raise Failure("exchange.populations: positions of a motion are equally populated here; leave them out.")
     move = mover(config, sites)
-    moved = [move(k) for k in rates or (0.0,)]
-    return moved[0][0], tuple(model for _, model in moved)
+    moved, _ = move((rates or (0.0,))[0])
+    if nodes is not None:
+        return moved, tuple(jax.vmap(lambda k: move(k)[1])(each) for each in nodes)
+    return moved, tuple(move(k)[1] for k in rates or (0.0,))
 
 
-def _models(config: Config, count: int, rates: tuple[float, ...]) -> tuple[jn.ExchangeModel | None, ...]:
+def _models(
+    config: Config, count: int, rates: tuple[float, ...], nodes: list[Array] | None
+) -> tuple[jn.ExchangeModel | None, ...]:
     asked = config.exchange
     if not asked.jumps:
         for name in ("k_per_s", "temperatures_k", "populations"):
@@ -181,9 +227,9 @@ def _models(config: Config, count: int, rates: tuple[float, ...]) -> tuple[jn.Ex
         return jn.ExchangeModel.from_rates(by_pair, asked.populations, count)
 
     # Detailed balance is looked at where rates have values; one-way jumps without a cycle cannot break it.
-    if not _has_cycle(list(jumps)):
-        model = jax.jit(model)
-    return tuple(model(k) for k in rates or (0.0,))
+    one = model if _has_cycle(list(jumps)) else jax.jit(model)
+    checked = tuple(one(k) for k in rates or (0.0,))
+    return checked if nodes is None else tuple(jax.vmap(model)(each) for each in nodes)
 
 
 def _jump(text: str, count: int) -> tuple[tuple[int, int], float | None]:

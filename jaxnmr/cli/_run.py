@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jaxnmr as jn
@@ -59,7 +60,8 @@ class Program:
     def _work(self) -> int:
         sizes = self.resolution
         steps = (sizes.phases or 1) * (sizes.substeps or 1)
-        return (sizes.orientations or 1) * steps * len(self.job.sites) ** 3 * self.job.stack.count
+        rates = 1 if self.job.shares is None else len(self.job.shares)
+        return (sizes.orientations or 1) * steps * len(self.job.sites) ** 3 * self.job.stack.count * rates
 
 
 def prepared(job: Job) -> Program:
@@ -73,12 +75,13 @@ def prepared(job: Job) -> Program:
             job.sites,
             job.experiments[index],
             job.axis,
-            exchange=job.models[index],
+            exchange=job.model(index, node),
             linewidth=job.linewidth,
             gaussian=job.gaussians[index],
             resolution=job.resolution,
         )
         for index in _extremes(job)
+        for node in ((0, -1) if job.shares is not None else (0,))  # the distribution's slowest and fastest
     ]
     # One program for all: the largest of each size.
     names = ("orientations", "phases", "samples", "substeps")
@@ -91,15 +94,22 @@ def prepared(job: Job) -> Program:
     def program(
         sites: jn.Sites, experiment: jn.Static | jn.MAS, exchange: jn.ExchangeModel | None, gaussian: Any
     ) -> jn.Spectrum:
-        return jn.simulate(
-            sites,
-            experiment,
-            job.axis,
-            exchange=exchange,
-            linewidth=job.linewidth,
-            gaussian=gaussian if common is None else common,
-            resolution=resolution,
-        )
+        def one(model: jn.ExchangeModel | None) -> jn.Spectrum:
+            return jn.simulate(
+                sites,
+                experiment,
+                job.axis,
+                exchange=model,
+                linewidth=job.linewidth,
+                gaussian=gaussian if common is None else common,
+                resolution=resolution,
+            )
+
+        if job.shares is None:
+            return one(exchange)
+        # One after the other: a spectrum's memory is that of one rate. Nuclei keep their rates, so spectra add.
+        parts = jax.lax.map(one, exchange)
+        return jax.tree.map(lambda leaf: jnp.tensordot(job.shares.astype(leaf.dtype), leaf, 1), parts)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", JaxnmrWarning)  # said before, from the values themselves

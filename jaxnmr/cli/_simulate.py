@@ -15,6 +15,9 @@ from jaxnmr.cli._say import say, warnings_to
 
 __all__ = ["simulate"]
 
+# Share of a line below which a window is said to cut it: Lorentzian tails of a fair window hold a few per cent.
+_HELD = 0.9
+
 
 def simulate(config: Config, *, dry_run: bool, as_json: bool, x64: bool, began: float) -> None:
     """Compute, write and report.
@@ -43,6 +46,7 @@ def simulate(config: Config, *, dry_run: bool, as_json: bool, x64: bool, began: 
     from jaxnmr.cli._problem import stated
     from jaxnmr.cli._run import memory, prepared
     from jaxnmr.cli._summary import summary
+    from jaxnmr.errors import AxisWarning, warn
 
     heard: list[str] = []
     with warnings_to(heard):
@@ -57,7 +61,7 @@ def simulate(config: Config, *, dry_run: bool, as_json: bool, x64: bool, began: 
             return
         compiled = program.compiled()
         times = {"start_up_s": ready - began, "compile_s": time.perf_counter() - ready, "run_s": 0.0}
-        spectra, rows = [], []
+        spectra, rows, told = [], [], []
         # Without a terminal the bar would be noise in a log.
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=job.stack.count < 2 or not console.is_terminal) as progress:
@@ -69,26 +73,36 @@ def simulate(config: Config, *, dry_run: bool, as_json: bool, x64: bool, began: 
                     save(spectrum, path)
                 spectra.append(spectrum)
                 row = job.stack.row(index) | ({"k_per_s": job.rates[index]} if len(job.rates) > index else {})
+                numbers = summary(spectrum)
+                told.append((f"{spectrum.label}: " if spectrum.label else "") + numbers.told(job.axis.unit))
+                whole = job.experiments[index].echo is None and job.experiments[index].excitation is None
+                if whole and numbers.area < _HELD:
+                    warn(
+                        f"axis: the window holds {100 * numbers.area:.0f} % of the line{_named(spectrum.label)}; peaks and "
+                        "centre of gravity are those of the window. Use a wider one for the whole.",
+                        AxisWarning,
+                    )
                 rows.append(
-                    {"label": spectrum.label}
-                    | row
-                    | dataclasses.asdict(summary(spectrum))
-                    | {"files": [str(path) for path in mine]}
+                    {"label": spectrum.label} | row | dataclasses.asdict(numbers) | {"files": [str(path) for path in mine]}
                 )
                 progress.advance(bar)
         figures = [target.path for target in files if target.spectrum is None]
         for path in figures:
-            draw(spectra, job.stack, path)
+            draw(spectra, job.stack, path, job.axis.unit)
     report |= {"times": times, "spectra": rows, "figures": [str(path) for path in figures], "warnings": heard}
-    _show(report, files=[target.path for target in files])
+    _show(report, told, files=[target.path for target in files])
     _finish(report, as_json)
+
+
+def _named(label: str) -> str:
+    return f" at {label}" if label else ""
 
 
 def _report(config: Config, job: Any, resolution: Any) -> dict[str, Any]:
     """What is simulated, in numbers."""
     import jaxnmr as jn
 
-    model = job.models[0]
+    model = job.model(0)
     populations = job.sites.populations if model is None else model.populations
     if model is not None and not model.given:
         from jaxnmr.exchange import exchange_populations
@@ -118,18 +132,16 @@ def _show_sizes(report: dict[str, Any]) -> None:
         say(f"would write {path}")
 
 
-def _show(report: dict[str, Any], files: list[Path]) -> None:
+def _show(report: dict[str, Any], told: list[str], files: list[Path]) -> None:
     times = report["times"]
     say(
         f"start-up {times['start_up_s']:.2f} s, compile {times['compile_s']:.2f} s, run {times['run_s']:.2f} s "
         f"({len(report['spectra'])} of {report['sizes']['points']} points)"
     )
-    for row in report["spectra"][:12]:
-        name = f"{row['label']}: " if row["label"] else ""
-        peaks = ", ".join(f"{peak:.2f}" for peak in row["peaks_ppm"]) or "none"
-        say(f"{name}peaks at {peaks} ppm; centre of gravity {row['centre_of_gravity_ppm']:.2f} ppm; area {row['area']:.3f}")
-    if len(report["spectra"]) > 12:
-        say(f"... and {len(report['spectra']) - 12} more (all of them with --json)")
+    for line in told[:12]:
+        say(line)
+    if len(told) > 12:
+        say(f"... and {len(told) - 12} more (all of them with --json)")
     for path in files:
         say(f"wrote {path}")
 

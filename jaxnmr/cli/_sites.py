@@ -59,13 +59,14 @@ def mover(config: Config, site: jn.Sites) -> Callable[[float | Array], tuple[jn.
 def _at_rest(config: Config) -> jn.Sites:
     isotope = jn.isotope(config.experiment.isotope)
     if (file := config.structure) is not None:
-        structure = jn.structure.read(file.file, frame=file.frame)
+        paths = file.file if isinstance(file.file, tuple) else (file.file,)
+        structures = [jn.structure.read(path, frame=file.frame) for path in paths]
         if file.merge and config.exchange.jumps:
             raise Failure(
                 "structure.merge: sites that exchange stay apart even if equivalent; leave merge or the jumps out."
             )
         try:
-            return jn.Sites.read(structure, isotope.name, file.reference_ppm, atoms=file.atoms, merge=file.merge)
+            return jn.Sites.read(structures, isotope.name, file.reference_ppm, atoms=file.atoms, merge=file.merge)
         except ValueError as error:
             if file.reference_ppm is not None or not str(error).startswith("reference:"):
                 raise

@@ -18,11 +18,23 @@ _PROMINENCE = 0.03
 
 @dataclass(frozen=True)
 class Summary:
-    """Positions in ppm, the highest peak first; area in the window (1 over all frequencies)."""
+    """Positions in ppm and Hz, the highest peak first; area in the window (1 over all frequencies)."""
 
     peaks_ppm: tuple[float, ...]
+    peaks_hz: tuple[float, ...]
     centre_of_gravity_ppm: float
+    centre_of_gravity_hz: float
     area: float
+
+    def told(self, unit: str) -> str:
+        """One line for the reader, in "ppm" or "hz"."""
+        peaks, centre = (self.peaks_ppm, self.centre_of_gravity_ppm)
+        shown = "ppm"
+        if unit == "hz":
+            peaks, centre, shown = self.peaks_hz, self.centre_of_gravity_hz, "Hz"
+        named = ", ".join(f"{peak:.2f}" for peak in peaks)
+        at = f"peaks at {named} {shown}" if named else "no peaks"
+        return f"{at}; centre of gravity {centre:.2f} {shown}; area {self.area:.3f}"
 
 
 def summary(spectrum: jn.Spectrum, most: int = 6) -> Summary:
@@ -36,9 +48,10 @@ def summary(spectrum: jn.Spectrum, most: int = 6) -> Summary:
     inner = (np.flatnonzero((y[1:-1] > y[:-2]) & (y[1:-1] >= y[2:])) + 1).tolist()
     peaks = [i for i in inner if _prominence(y, i) >= _PROMINENCE * y.max()]
     peaks = sorted(peaks, key=lambda i: -y[i])[:most]
-    centre = float(ppm @ y / y.sum()) if y.sum() > 0 else float("nan")
+    centre, centre_hz = (float(x @ y / y.sum()) if y.sum() > 0 else float("nan") for x in (ppm, hz))
     area = float(np.sum((y[1:] + y[:-1]) / 2 * np.abs(np.diff(hz))))
-    return Summary(tuple(_vertex(ppm, y, i) for i in peaks), centre, area)
+    at_ppm, at_hz = (tuple(_vertex(x, y, i) for i in peaks) for x in (ppm, hz))
+    return Summary(at_ppm, at_hz, centre, centre_hz, area)
 
 
 def _prominence(y: np.ndarray, i: int) -> float:
@@ -50,7 +63,7 @@ def _prominence(y: np.ndarray, i: int) -> float:
     return float(y[i] - max(valleys))
 
 
-def _vertex(ppm: np.ndarray, y: np.ndarray, i: int) -> float:
+def _vertex(x: np.ndarray, y: np.ndarray, i: int) -> float:
     bend = y[i - 1] - 2 * y[i] + y[i + 1]
     shift = 0.5 * (y[i - 1] - y[i + 1]) / bend if bend else 0.0
-    return float(ppm[i] + shift * (ppm[1] - ppm[0]))
+    return float(x[i] + shift * (x[1] - x[0]))

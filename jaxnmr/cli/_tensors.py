@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,10 +17,9 @@ import typer
 import jaxnmr as jn
 from jaxnmr import tensors as algebra
 from jaxnmr.cli._flags import atoms as listed, reference as number_or_line
-from jaxnmr.cli._say import Failure, warnings_to
-from jaxnmr.errors import near
+from jaxnmr.cli._say import Failure, say, warnings_to
 from jaxnmr.rotations import euler_to_matrix
-from jaxnmr.spins import equivalent
+from jaxnmr.spins import equivalent, selected
 
 __all__ = ["show", "table"]
 
@@ -41,7 +42,7 @@ def show(
     """Reads the file and prints the table on stdout.
 
     Raises:
-        Failure: two formats at once, an atom that is not there, no tensors of this element.
+        Failure: two formats at once.
         ValueError: what the library refuses.
     """
     if as_json and as_csv:
@@ -62,7 +63,18 @@ def show(
         writer.writerows(rows)
         typer.echo(text.getvalue(), nl=False)
     else:
-        typer.echo(_aligned(rows))
+        _print(rows)
+
+
+def _print(rows: list[Row]) -> None:
+    """Aligned; on a terminal too narrow for the row, without angles in the crystal frame."""
+    text = _aligned(rows)
+    width = max(map(len, text.splitlines()))
+    if sys.stdout.isatty() and width > shutil.get_terminal_size().columns:
+        frame = (*_ANGLES, *(f"q_{name}" for name in _ANGLES))
+        text = _aligned([{name: value for name, value in row.items() if name not in frame} for row in rows])
+        say(f"angles in the crystal frame left out; the terminal is narrower than {width} (--csv and --json have them)")
+    typer.echo(text)
 
 
 def table(
@@ -84,10 +96,10 @@ def table(
         merge: whether equivalent atoms share a row.
 
     Raises:
-        Failure: an atom that is not there, no tensors of this element.
+        ValueError: an atom that is not there, no tensors of this element.
     """
     nucleus = jn.isotope(isotope)
-    chosen = _chosen(structure, nucleus, atoms)
+    chosen = selected(structure, nucleus, atoms, partial=True)
     sigma, efg = np.asarray(structure.shielding)[chosen], np.asarray(structure.efg)[chosen]
     rows: list[Row] = [{"atom": structure.names[i]} for i in chosen]
     # Shieldings stay themselves on a line of slope 1.
@@ -117,32 +129,6 @@ def table(
         for name, values in columns.items():
             row[name] = None if np.isnan(values[index]) else float(values[index])
     return rows
-
-
-def _chosen(structure: jn.Structure, nucleus: jn.isotopes.Isotope, atoms: Sequence[int | str] | None) -> np.ndarray:
-    """Positions of atoms of this nucleus that have a tensor of either kind, or of those asked for."""
-    where = structure.source or "the structure"
-    mine = np.array([symbol == nucleus.symbol for symbol in structure.species])
-    if not mine.any():
-        raise Failure(f"isotope: {where} has no {nucleus.symbol}; it has {', '.join(structure.elements)}.")
-    if structure.isotopes is not None:
-        mine &= np.array([name in (None, nucleus.name) for name in structure.isotopes])
-    any_tensor = np.asarray(structure.has_shielding) | (np.asarray(structure.has_efg) & nucleus.is_quadrupolar)
-    found = np.flatnonzero(mine & any_tensor)
-    if not len(found):
-        raise Failure(f"isotope: {where} has no tensors of {nucleus.name}.")
-    if atoms is None:
-        return found
-    chosen: list[int] = []
-    for atom in atoms:
-        names = [i for i in found if atom in (int(i), structure.names[i], structure.labels[i])]
-        if not names:
-            known = [structure.names[i] for i in found]
-            advice = near(str(atom), [*known, *(structure.labels[i] for i in found)])
-            shown = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
-            raise Failure(f"atoms: {where} has no {nucleus.symbol} {atom!r} with tensors{advice}; there are {shown}.")
-        chosen += [int(i) for i in names if i not in chosen]
-    return np.array(chosen)
 
 
 def _shift_columns(shift: np.ndarray, has: np.ndarray, convention: str, shielding: bool) -> dict[str, np.ndarray]:

@@ -33,8 +33,9 @@ class ExchangeModel(eqx.Module):
     """
 
     rates: Float[Array, "site site"]
-    populations: Float[Array, " site"]
-    groups: tuple[Group, ...] = eqx.field(static=True)
+    # The defaults are refused below, with the way that was meant.
+    populations: Float[Array, " site"] = eqx.field(default=None)
+    groups: tuple[Group, ...] = eqx.field(static=True, default=())
     given: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self) -> None:
@@ -43,6 +44,11 @@ class ExchangeModel(eqx.Module):
         Raises:
             ValueError: naming the attribute.
         """
+        if self.populations is None or not self.groups:
+            raise ValueError(
+                "ExchangeModel: got no populations and groups, which the two ways of building one work out; use "
+                "ExchangeModel.from_rates({(0, 1): k}) or ExchangeModel.from_matrix(K)."
+            )
         shape = jnp.shape(self.rates)
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ValueError(f"rates: got shape {shape}; give a square matrix (site, site).")

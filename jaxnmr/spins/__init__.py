@@ -5,7 +5,7 @@ from jaxnmr.spins._excitation import Pulse, line_amplitudes, transition_weights
 from jaxnmr.spins._generator import PAIR_RANKS, RANKS, coupling_irreps, frequency_irreps, quadrupolar_ratio
 from jaxnmr.spins._nodes import quadrature_error
 from jaxnmr.spins._rates import RateDistribution, barrier_rates, log_normal_rates
-from jaxnmr.spins._read import equivalent
+from jaxnmr.spins._read import equivalent, selected
 from jaxnmr.spins._sites import Sites
 from jaxnmr.spins._transitions import Transition, transitions
 
@@ -27,6 +27,7 @@ __all__ = [
     "log_normal_rates",
     "quadrature_error",
     "quadrupolar_ratio",
+    "selected",
     "shift_fwhm",
     "transition_weights",
     "transitions",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
@@ -14,16 +15,65 @@ from jaxnmr.spins._align import aligned
 if TYPE_CHECKING:
     from jaxnmr.structure import Structure
 
-__all__ = ["TOLERANCE", "equivalent", "merged", "selected"]
+__all__ = ["TOLERANCE", "Source", "equivalent", "gathered", "merged", "selected"]
 
 # Of equivalent sites, ppm and atomic units: well above the noise of converged calculations, below what a line shows.
 TOLERANCE = (0.1, 5e-4)
 
 Atoms = str | Sequence[int | str] | np.ndarray
+Source = Union[str, os.PathLike[str], "Structure"]
+
+# Cells that were relaxed on their own differ by a per cent or two; one that is turned or of another setting, by its size.
+_SAME_CELL = 0.03
 
 
-def selected(structure: Structure, nucleus: Isotope, atoms: Atoms | None) -> np.ndarray:
-    """Positions in the structure of the atoms that are asked for and have the tensors this nucleus needs."""
+def gathered(path: Source | Sequence[Source], nucleus: Isotope, atoms: Atoms | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Shieldings and field gradients of the sites of one file, or of several in one frame; see `Sites.read`."""
+    from jaxnmr.structure import Structure, read
+
+    sources = [path] if isinstance(path, str | os.PathLike | Structure) else list(path)
+    if not sources:
+        raise ValueError("path: got none; give at least one file.")
+    structures = [source if isinstance(source, Structure) else read(source) for source in sources]
+    for other in structures[1:]:
+        _check_cells(structures[0], other)
+    chosen = [selected(structure, nucleus, atoms) for structure in structures]
+    pairs = list(zip(structures, chosen, strict=True))
+    shielding = np.concatenate([np.asarray(structure.shielding)[which] for structure, which in pairs])
+    if not nucleus.is_quadrupolar:
+        return shielding, None
+    return shielding, np.concatenate([np.asarray(structure.efg)[which] for structure, which in pairs])
+
+
+def _check_cells(first: Structure, other: Structure) -> None:
+    """Refuse tensors whose frames are not known to be one."""
+    names = [structure.source or "the structure" for structure in (first, other)]
+    if first.cell is None or other.cell is None:
+        if first.cell is other.cell:
+            return
+        raise ValueError(f"path: {names[first.cell is not None]} has no cell, and the other has; give files of one crystal.")
+    cells = [np.asarray(structure.cell, np.float64) for structure in (first, other)]
+    apart = np.linalg.norm(cells[1] - cells[0])
+    if apart > _SAME_CELL * np.linalg.norm(cells[0]):
+        shown = [np.array2string(np.linalg.norm(cell, axis=1), precision=3) for cell in cells]
+        raise ValueError(
+            f"path: the cells of {names[0]} and {names[1]} differ (lengths {shown[0]} and {shown[1]} A, vectors by "
+            f"{apart:.2g} A); tensors of one spectrum share a frame. Compute both in one cell, or simulate them one by one."
+        )
+
+
+def selected(structure: Structure, nucleus: Isotope, atoms: Atoms | None, *, partial: bool = False) -> np.ndarray:
+    """Positions in the structure of the atoms that are asked for and have the tensors this nucleus needs.
+
+    Args:
+        structure: with tensors.
+        nucleus: what resonates.
+        atoms: which, as in `Sites.read`.
+        partial: whether one of the two tensors is enough.
+
+    Raises:
+        ValueError: as `Sites.read`.
+    """
     where = structure.source or "the structure"
     of_element = np.array([symbol == nucleus.symbol for symbol in structure.species])
     if not of_element.any():
@@ -33,12 +83,18 @@ def selected(structure: Structure, nucleus: Isotope, atoms: Atoms | None) -> np.
         if not of_element.any():
             others = sorted({str(name) for name in structure.isotopes if name is not None})
             raise ValueError(f"isotope: {where} has no {nucleus.name}; its isotopes are {', '.join(others)}.")
-    _check_tensors(structure, nucleus, of_element, where)
     complete = np.asarray(structure.has_shielding)
     needed = "shielding"
-    if nucleus.is_quadrupolar:
-        complete = complete & np.asarray(structure.has_efg)
-        needed = "shielding and field gradient"
+    if partial:
+        complete = complete | (np.asarray(structure.has_efg) & nucleus.is_quadrupolar)
+        needed = "tensors"
+        if not (complete & of_element).any():
+            raise ValueError(f"isotope: {where} has no tensors of {nucleus.name}.")
+    else:
+        _check_tensors(structure, nucleus, of_element, where)
+        if nucleus.is_quadrupolar:
+            complete = complete & np.asarray(structure.has_efg)
+            needed = "shielding and field gradient"
     if atoms is not None:
         chosen = _named(structure, nucleus, atoms, of_element, where)
         lacking = [structure.names[i] for i in chosen if not complete[i]]
@@ -46,7 +102,7 @@ def selected(structure: Structure, nucleus: Isotope, atoms: Atoms | None) -> np.
             raise ValueError(f"atoms: {_some(lacking)} of {where} lacks {needed}; leave it out, or compute it.")
         return chosen
     lacking = [structure.names[i] for i in np.flatnonzero(of_element & ~complete)]
-    if lacking:
+    if lacking and not partial:
         warn(f"{where}: {_some(lacking)} of {of_element.sum()} {nucleus.symbol} left out, without {needed}.")
     return np.flatnonzero(of_element & complete)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,11 +11,8 @@ from jaxtyping import Array, ArrayLike, Float
 
 from jaxnmr.errors import is_concrete
 from jaxnmr.isotopes import Isotope, isotope
-from jaxnmr.spins._read import TOLERANCE, merged, selected
+from jaxnmr.spins._read import TOLERANCE, Source, gathered, merged
 from jaxnmr.tensors import efg_to_coupling, shielding_to_shift
-
-if TYPE_CHECKING:
-    from jaxnmr.structure import Structure
 
 __all__ = ["Sites"]
 
@@ -132,7 +127,7 @@ class Sites(eqx.Module):
     @classmethod
     def read(
         cls,
-        path: str | os.PathLike[str] | Structure,
+        path: Source | Sequence[Source],
         isotope: str,
         reference: float | tuple[float, float] | None = None,
         *,
@@ -148,8 +143,11 @@ class Sites(eqx.Module):
         such sites are turned onto those of the first, averaged, and weighted by how many there are. A mirror plane or an
         inversion that relates them needs no case of its own, since it acts on tensors of rank two as a rotation does.
 
+        Several files are states of one crystal, such as the basins that an `ExchangeModel` joins: the sites of the first
+        come first. Relative orientations count, so their cells must agree.
+
         Args:
-            path: a file, or a `Structure` that was read before.
+            path: a file, or a `Structure` that was read before; or several, in one frame.
             isotope: name, such as "17O"; selects the atoms of its element, without those that the structure calls another
                 isotope.
             reference: as in `from_tensors`: σ_ref of the same method and program, ppm, or (slope, intercept).
@@ -163,17 +161,12 @@ class Sites(eqx.Module):
             Sites in the order of `atoms` or of the file, in the frame of its positions.
 
         Raises:
-            ValueError: a file that cannot be read, an element that it does not have, no shielding in it, or no field
-                gradient for a quadrupolar nucleus, an atom that is not there, is another element, lacks a tensor or is
-                named twice, a reference that is missing, a tolerance that is not positive.
+            ValueError: no file or one that cannot be read, several of different cells, an element that it does not have, no
+                shielding in it, or no field gradient for a quadrupolar nucleus, an atom that is not there, is another
+                element, lacks a tensor or is named twice, a reference that is missing, a tolerance that is not positive.
         """
-        from jaxnmr.structure import Structure, read
-
         nucleus = _nucleus(isotope)
-        structure = path if isinstance(path, Structure) else read(path)
-        chosen = selected(structure, nucleus, atoms)
-        shielding = np.asarray(structure.shielding)[chosen]
-        efg = np.asarray(structure.efg)[chosen] if nucleus.is_quadrupolar else None
+        shielding, efg = gathered(path, nucleus, atoms)
         if reference is None:
             raise ValueError(_no_reference(nucleus, shielding))
         weights = None

@@ -1,6 +1,7 @@
 """`jaxnmr simulate`: what it computes from flags and files, what it writes, and how it refuses."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 import jaxnmr as jn
 from jaxnmr.cli import _main, _outputs, _problem, _run, _simulate
 from jaxnmr.cli._config import checked
+from jaxnmr.cli._stack import Stack
 from jaxnmr.cli._summary import summary
 
 runner = CliRunner()
@@ -209,18 +211,22 @@ def test_what_came_before_a_crash_is_kept(tmp_path, monkeypatch):
     assert not (tmp_path / "line-k1e+07.csv").exists()
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+@pytest.mark.parametrize("name", ["line.csv", "line.spe", "line.png"])
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, name):
     """A disc that fills up leaves the old file, and no other."""
-    path = tmp_path / "line.csv"
+    path = tmp_path / name
     path.write_text("old")
+    line = jn.Spectrum(np.linspace(9.0, 0.0, 10), np.linspace(900.0, 0.0, 10), np.ones(10), isotope="13C", field=9.4)
 
-    class Full:
-        def save(self, part):
-            part.write_text("half")
-            raise OSError(28, "No space left on device", str(part))
+    def full(handle):
+        raise OSError(28, "No space left on device", name)
 
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        _outputs.save(Full(), path)
+        if path.suffix == ".png":
+            _outputs.draw([line], Stack(), path, "ppm")
+        else:
+            _outputs.save(line, path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

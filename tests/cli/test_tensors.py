@@ -130,7 +130,7 @@ def test_spin_one_half_has_no_coupling(path):
     [
         (["--isotope", "27Al"], "no Al; it has O, Si"),
         (["--isotope", "17X"], "17X"),
-        (["--isotope", "17O", "--atoms", "O_7"], "no O 'O_7' with tensors (did you mean"),
+        (["--isotope", "17O", "--atoms", "O_7"], "has no 'O_7' (did you mean"),
         (["--isotope", "17O", "--reference-ppm", "a"], "'a' is no number"),
         (["--isotope", "17O", "--json", "--csv"], "choose one"),
         (["--isotope", "17O", "--merge"], "O_3"),

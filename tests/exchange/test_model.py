@@ -55,6 +55,12 @@ def test_from_matrix():
         jn.ExchangeModel.from_matrix(np.asarray(model.rates).T)
 
 
+def test_a_matrix_alone():
+    """Who hands the matrix to the class hears of the two ways to build one."""
+    with pytest.raises(ValueError, match=r"ExchangeModel\.from_matrix\(K\)"):
+        jn.ExchangeModel(jnp.array([[-1.0, 1.0], [1.0, -1.0]]))
+
+
 def test_groups():
     """Sites that no jump joins stay apart; each group keeps its share."""
     model = jn.ExchangeModel.from_rates({(3, 1): 5.0, (0, 2): 1.0, (2, 0): 3.0}, n_sites=5)
