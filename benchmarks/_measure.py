@@ -7,7 +7,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -52,9 +52,35 @@ def measured(function: Callable, *args, repeats: int, budget: float = 4.0) -> Ru
     compile_s = time.perf_counter() - start
     value = jax.block_until_ready(compiled(*args))
     seconds, spread = timed(lambda: jax.block_until_ready(compiled(*args)), repeats, budget)
-    memory = compiled.memory_analysis()
-    size = None if memory is None else (memory.temp_size_in_bytes + memory.output_size_in_bytes) / 1e6
-    return Run(compile_s, seconds, spread, size, value)
+    return Run(compile_s, seconds, spread, _megabytes(compiled), value)
+
+
+def alternated(functions: Sequence[Callable], *args, repeats: int) -> list[Run]:
+    """Compile functions of the same arguments and run them in turns; as `measured`."""
+    args = jax.device_put(args)
+    programs, compile_s, values = [], [], []
+    for function in functions:
+        start = time.perf_counter()
+        programs.append(jax.jit(function).lower(*args).compile())
+        compile_s.append(time.perf_counter() - start)
+        values.append(jax.block_until_ready(programs[-1](*args)))
+    times: list[list[float]] = [[] for _ in programs]
+    for _ in range(repeats):
+        for program, spent in zip(programs, times, strict=True):
+            start = time.perf_counter()
+            jax.block_until_ready(program(*args))
+            spent.append(time.perf_counter() - start)
+    sizes = [_megabytes(program) for program in programs]
+    return [
+        Run(seconds, statistics.median(spent), (min(spent), max(spent)), size, value)
+        for seconds, spent, size, value in zip(compile_s, times, sizes, values, strict=True)
+    ]
+
+
+def _megabytes(program) -> float | None:
+    """Temporaries and outputs of a compiled program."""
+    memory = program.memory_analysis()
+    return None if memory is None else (memory.temp_size_in_bytes + memory.output_size_in_bytes) / 1e6
 
 
 def timed(call: Callable[[], object], repeats: int, budget: float = 4.0) -> tuple[float, tuple[float, float]]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _cases import Problem
-from _measure import Run, measured, relative_l2, timed
+from _measure import Run, alternated, measured, relative_l2, timed
 
 import jaxnmr as jn
 
@@ -179,8 +179,8 @@ def _gradient(problem: Problem, resolution: jn.Resolution, spectrum, repeats: in
     def misfit(params):
         return jnp.sum((problem.intensity(params, resolution) * scale - target) ** 2)
 
-    value = measured(misfit, problem.params, repeats=repeats)
-    both = measured(jax.value_and_grad(misfit), problem.params, repeats=repeats)
+    # In turns, so that what else the machine does falls on both.
+    value, both = alternated((misfit, jax.value_and_grad(misfit)), problem.params, repeats=repeats)
     leaves = jax.tree.leaves(both.value)
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in leaves):
         raise FloatingPointError(f"{problem.name}: a gradient is not finite")
