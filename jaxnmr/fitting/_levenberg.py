@@ -67,6 +67,9 @@ class LevenbergMarquardt(optx.AbstractLeastSquaresSolver):
     ends where the residual's part in the range of J, in units of its statistical expectation, falls below `offset`
     (Bates and Watts): the optimum is then nearer than that part of a standard error.
 
+    It is a solver of `optimistix.least_squares`. That library's own has no ends: from 200 random starts of two exchanging
+    lines on a sloping base both came to the best optimum in 95 %, this one in 18 steps, that in 22 (benchmarks/fit.py).
+
     Args:
         rtol: ends too where a step promises, and the last one brought, less than this part of the noise's variance, as the
             residual shows it: steps that no longer matter, along a valley without end.

@@ -110,7 +110,7 @@ def plot_profile(profile: Profile, ax: Axes | None) -> Axes:
     root = np.sqrt(np.maximum(rise, 0.0))
     best = int(np.argmin(rise))
     signed = np.where(np.arange(len(root)) < best, -root, root)
-    fine = np.concatenate([np.linspace(a, b, 12, endpoint=False) for a, b in itertools.pairwise(values)])
+    fine = np.concatenate([np.linspace(a, b, 12) for a, b in itertools.pairwise(values)])
     ax.plot(fine, np.interp(fine, values, signed) ** 2, color=INK, lw=1.0)
     ax.plot(values, rise, ls="", marker="o", ms=2.5, color=INK)
     ax.axhline(threshold, color=GREY, lw=0.7, ls="--")
