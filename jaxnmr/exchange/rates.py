@@ -2,7 +2,9 @@
 
 from jaxnmr.dynamics import ATOMIC, REDUCED, Units
 from jaxnmr.exchange._arrhenius import ArrheniusFit, arrhenius, arrhenius_fit
+from jaxnmr.exchange._counted import CountedRates, assign_states, counted_rates
 from jaxnmr.exchange._partition import log_partition
+from jaxnmr.exchange._transmission import Transmission, transmission
 from jaxnmr.exchange._tst import exchange_model, eyring, htst, populations
 from jaxnmr.exchange._tunnelling import Eckart, TunnellingWarning, Wigner
 
@@ -10,15 +12,20 @@ __all__ = [
     "ATOMIC",
     "REDUCED",
     "ArrheniusFit",
+    "CountedRates",
     "Eckart",
+    "Transmission",
     "TunnellingWarning",
     "Units",
     "Wigner",
     "arrhenius",
     "arrhenius_fit",
+    "assign_states",
+    "counted_rates",
     "exchange_model",
     "eyring",
     "htst",
     "log_partition",
     "populations",
+    "transmission",
 ]

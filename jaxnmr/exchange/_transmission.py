@@ -1,0 +1,157 @@
+"""How many crossings of a saddle stay across, from short trajectories that start on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from jaxnmr.dynamics import ATOMIC, NVE, Langevin, Observable, Surface, Units, Vibrations, md
+from jaxnmr.exchange._partition import check_point, check_temperature
+
+__all__ = ["Transmission", "transmission"]
+
+
+class Transmission(eqx.Module):
+    """A transmission coefficient as a function of time; its plateau is the coefficient.
+
+    Attributes:
+        time: since the start on the saddle, fs, (time,).
+        series: κ(t).
+        stderr: of each, from the independent starts.
+        value: mean over the second half, where trajectories have settled on one side.
+        value_stderr: standard error of that mean.
+        effective: how many of the starts count, after weighing them by the surface itself.
+        anharmonic: mean weight: the ratio of the exact partition function on the dividing plane to the harmonic one.
+    """
+
+    time: Float[np.ndarray, " time"]
+    series: Float[np.ndarray, " time"]
+    stderr: Float[np.ndarray, " time"]
+    value: float
+    value_stderr: float
+    effective: float
+    anharmonic: float
+
+
+def transmission(
+    surface: Surface,
+    saddle: Vibrations,
+    temperature: float,
+    *,
+    time: float,
+    dt: float = 0.5,
+    samples: int = 1000,
+    method: NVE | Langevin | None = None,
+    every: int = 10,
+    seed: int = 0,
+    units: Units = ATOMIC,
+) -> Transmission:
+    r"""Transmission coefficient of the plane through a saddle at right angles to its unstable mode.
+
+    $$\kappa(t) = \frac{\langle \dot q(0)\,\theta[q(t)]\rangle}{\langle \dot q(0)\,\theta[\dot q(0)]\rangle},$$
+
+    q the mass-weighted coordinate along the mode, the average over the plane at equilibrium: positions are drawn from the
+    harmonic distribution and weighed by the surface's own energy, velocities come in pairs of both signs. Multiplied with
+    the rate of transition-state theory for this plane it is the classical rate, whatever the plane, once κ(t) has come to
+    its plateau: after the vibrations of the barrier's top, before the first jump back.
+
+    Args:
+        surface: the saddle's.
+        saddle: from `jaxnmr.dynamics.vibrations`, all modes.
+        temperature: K.
+        time: how long to follow each trajectory, fs.
+        dt: time step, fs.
+        samples: pairs of trajectories, run side by side.
+        method: `NVE()` unless given, or `Langevin` for the friction of surroundings.
+        every: steps between moments of κ(t).
+        seed: of starts and noise.
+        units: of the surface; `REDUCED` for one without units.
+
+    Raises:
+        ValueError: a point that is no first-order saddle, a temperature that is not positive, or a plane so anharmonic that
+            few starts count.
+        MotionError: a time step too large.
+
+    References:
+        Chandler, J. Chem. Phys. 68, 2959 (1978); Bennett, ACS Symp. Ser. 46, 63 (1977).
+    """
+    check_temperature(temperature)
+    check_point(saddle, "saddle", 1)
+    if samples < 10 or not time > dt * every:
+        raise ValueError(f"samples, time: got {samples} and {time}; give ten samples at least, and more than one moment.")
+    rng = np.random.default_rng(seed)
+    kt = units.boltzmann * float(temperature)
+    values, moving = np.asarray(saddle.eigenvalues, np.float64), np.asarray(saddle.is_vibration)
+    modes = np.asarray(saddle.modes, np.float64).reshape(len(values), -1)
+    stable, masses = moving & (values > 0), np.asarray(saddle.masses, np.float64)
+    across = modes[int(np.argmin(np.where(moving, values, np.inf)))]
+    root = np.repeat(np.sqrt(masses), saddle.positions.shape[1])
+    along = modes[stable]
+    drawn = rng.normal(size=(samples, int(stable.sum()))) * np.sqrt(kt / values[stable])
+    places = np.asarray(saddle.positions)[None] + (drawn @ along / root).reshape(-1, *saddle.positions.shape)
+    weights, effective, anharmonic = _weights(surface, saddle, places, drawn, values[stable], kt)
+    # Velocities of the vibrations only: a molecule does not turn.
+    speeds = rng.normal(size=(samples, len(values))) * np.sqrt(kt) * moving
+    speeds = (speeds @ modes / root) * units.clock
+    speeds = speeds.reshape(-1, *saddle.positions.shape)
+    home, direction = jnp.asarray(saddle.positions).ravel(), across * root
+
+    def side(state: Any) -> Any:
+        r = state.positions.ravel()
+        return jnp.sum(jnp.asarray(direction, r.dtype) * (r - home.astype(r.dtype)))
+
+    steps = round(time / dt / every) * every
+    run = md(
+        surface,
+        np.concatenate([places, places]),
+        NVE() if method is None else method,
+        steps=steps,
+        dt=dt,
+        every=every,
+        velocities=np.concatenate([speeds, -speeds]),
+        observe=Observable(side, keep=True),
+        seed=seed,
+        units=units,
+        max_temperature=np.inf,
+        max_drift=np.inf,
+        centred=False,
+    )
+    observed = np.asarray(run.observed.values) > 0 if run.observed is not None else np.zeros((0, 0), bool)
+    start = speeds.reshape(samples, -1) @ (across * root)
+    # Both signs of a pair: q'(0) (θ[+] - θ[-]).
+    gain = weights * start * (observed[:, :samples].astype(float) - observed[:, samples:])
+    flux = weights * np.abs(start)
+    series = gain.sum(axis=1) / flux.sum()
+    stderr = np.sqrt(((gain - series[:, None] * flux) ** 2).sum(axis=1)) / flux.sum()
+    late = gain[len(gain) // 2 :].mean(axis=0)
+    value = late.sum() / flux.sum()
+    error = np.sqrt(((late - value * flux) ** 2).sum()) / flux.sum()
+    return Transmission(run.time, series, stderr, float(value), float(error), effective, anharmonic)
+
+
+def _weights(
+    surface: Surface, saddle: Vibrations, places: np.ndarray, drawn: np.ndarray, stiff: np.ndarray, kt: float
+) -> tuple[np.ndarray, float, float]:
+    """Of starts on the plane: the surface's own energy against the harmonic one."""
+
+    @eqx.filter_jit
+    def energies(surface: Surface, r: Any) -> Any:
+        one = lambda x: surface.energy(x, None, surface.renew(surface.neighbors, x))  # noqa: E731
+        return eqx.filter_vmap(one)(r)
+
+    exact = np.asarray(energies(surface, jnp.asarray(places)), np.float64) - float(saddle.energy)
+    log = -(exact - 0.5 * (drawn**2 * stiff).sum(axis=1)) / kt
+    if not np.isfinite(log).all():
+        raise ValueError("saddle: the energy is not finite near it at this temperature; give a lower one.")
+    weights = np.exp(log - log.max())
+    effective = float(weights.sum() ** 2 / (weights**2).sum())
+    if effective < 0.05 * len(weights):
+        raise ValueError(
+            f"saddle: the plane is so anharmonic at this temperature that {effective:.0f} of {len(weights)} starts count; "
+            "give a lower temperature or many more samples."
+        )
+    return weights, effective, float(np.exp(log).mean())
