@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnmr.fitting._levenberg import Box
-from jaxnmr.fitting._profile import Walk, optimum_from, pivoted, value_at, walk
+from jaxnmr.fitting._profile import Walk, optimum_from, others_of, pivoted, value_at, walk
 from jaxnmr.fitting._report import NO_SHARE, continued
 from jaxnmr.fitting._result import Bound, FitResult
 from jaxnmr.fitting._solve import solve
@@ -23,6 +23,8 @@ _LEVEL = 0.95
 _WIDE = {"log": 0.2, "simplex": 0.5, "linear": 0.15}
 # In a linear model nothing moves by more than half its interval along another's profile; what does is profiled too.
 _FOLLOWED = 1.15
+# Points of earlier profiles that the next is tried from.
+_SEEN = 4
 # Rise of chi2, in noise variances, below which two optima draw one spectrum.
 _SAME = 1e-3
 # How often the search goes on from a lower point that a profile found.
@@ -60,6 +62,8 @@ def _limited(result: FitResult) -> FitResult:
     rivals = _rivals(result, z)
     limits: dict[str, Bound] = {}
     open_ended, at_end = [], []
+    # The outermost points of the profiles so far: where one was led, another may have to go.
+    seen: list[Any] = []
     queue = doubtful(result)
     queue += [name for k, name in enumerate(result.names) if name not in queue and _apart(result, name, k, rivals)]
     while queue:
@@ -67,13 +71,18 @@ def _limited(result: FitResult) -> FitResult:
         here, k = pivoted(result, name), result.names.index(name)
         if not _profiled(here, name):
             continue
-        low, high, points = _ends(here, name, here.inner, 0.0, z)
+        pool = others_of(here) + [here.problem.space.inner(params) for params in seen[-_SEEN:]]
+        low, high, points = _ends(here, name, here.inner, 0.0, z, pool)
         for params, root, values in rivals:
             if _inside(result, name, float(values[k])) and low <= values[k] <= high:
                 continue
             y = jnp.asarray(here.problem.space.inner(params), here.inner.dtype)
-            more = _ends(here, name, y, root, z)
+            more = _ends(here, name, y, root, z, pool)
             low, high, points = min(low, more[0]), max(high, more[1]), points + more[2]
+        if points:
+            i = here.problem.space.inner_of(name)
+            ends = [choose(points, key=lambda point: point[i]) for choose in (min, max)]
+            seen += [here.problem.space.params(jnp.asarray(point, here.inner.dtype)) for point in ends]
         limits[name] = Bound(low, high, _LEVEL)
         # What follows a parameter along its profile has no more of a parabola than that one.
         queue += [other for other in _followers(here, name, points) if other not in queue and other not in limits]
@@ -177,7 +186,9 @@ def _rivals(result: FitResult, z: float) -> list[tuple[Any, float, np.ndarray]]:
     return found
 
 
-def _ends(result: FitResult, name: str, y: Any, root: float, z: float) -> tuple[float, float, list[np.ndarray]]:
+def _ends(
+    result: FitResult, name: str, y: Any, root: float, z: float, pool: list[np.ndarray]
+) -> tuple[float, float, list[np.ndarray]]:
     """Where the rise passes z² on either side of an optimum, as values; the constraint's end where it does not.
 
     With them come the points of the profile between.
@@ -188,7 +199,7 @@ def _ends(result: FitResult, name: str, y: Any, root: float, z: float) -> tuple[
     space = result.problem.space
     i, ends, points = space.inner_of(name), list(result._ends(name)), []
     for side, sign in enumerate((-1.0, 1.0)):
-        walked: Walk = walk(result, i, sign, z, y, root)
+        walked: Walk = walk(result, i, sign, z, y, root, pool)
         if walked.better is not None:
             raise _Better(space.params(jnp.asarray(walked.better, y.dtype)))
         if walked.closed(z):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -17,13 +18,15 @@ from jaxnmr.fitting._solve import solve
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Profile", "Walk", "pivoted", "profile", "walk"]
+__all__ = ["Profile", "Walk", "others_of", "pivoted", "profile", "walk"]
 
 # Next point where the signed root of the rise is about this much further; it is nearly straight, so few points do.
 _STRIDE = 0.7
 _MOST = 30
 # A parameter without ends is followed this far: eight decades of a logarithm, fifty times its size else.
 _FAR = {"log": 8 * math.log(10.0), "simplex": 12.0, "linear": 50.0}
+# Other optima that a profile is tried from.
+_POOL = 4
 # Roots are found to this part of a standard deviation.
 _ROOT = 0.01
 
@@ -95,7 +98,8 @@ def profile(result: FitResult, name: str, *, level: float = 0.95) -> Profile:
     result = pivoted(result, name)
     i, at = result.problem.space.inner_of(name), result.names.index(name)
     z = result.quantile(level)
-    sides = [walk(result, i, sign, z) for sign in (-1.0, 1.0)]
+    pool = others_of(result)
+    sides = [walk(result, i, sign, z, pool=pool) for sign in (-1.0, 1.0)]
     points = [*reversed(sides[0].points[1:]), *sides[1].points]
     others = np.stack([np.asarray(result.problem.space.values(jnp.asarray(y, result.inner.dtype))) for _, _, y in points])
     ends = result._ends(name)
@@ -120,6 +124,12 @@ def pivoted(result: FitResult, name: str) -> FitResult:
     )
 
 
+def others_of(result: FitResult) -> list[np.ndarray]:
+    """The other optima of a multi-start, the best first, in the variables of this result."""
+    found = [result.problem.space.inner(optimum.params) for optimum in result.starts[1 : 1 + _POOL]]
+    return [y for y in found if np.isfinite(y).all()]
+
+
 class Walk:
     """One side of a profile: (inner value, root of the rise, all inner variables) from the optimum outwards."""
 
@@ -132,7 +142,22 @@ class Walk:
     def go(self, value: float) -> float:
         """Optimise the others with this variable held; the root of the rise, negative where it fell."""
         near = min(self.points, key=lambda point: abs(point[0] - value))
-        y = near[2].copy()
+        root, y = self._from(value, near[2])
+        self.points.append((value, root, y))
+        self.points.sort(key=lambda point: self.sign * point[0])
+        return root
+
+    def again(self, value: float, pool: Sequence[np.ndarray]) -> float:
+        """The same from other points: followed from its optimum, a profile can miss a branch that is lower by now."""
+        at = next(k for k, point in enumerate(self.points) if point[0] == value)
+        for y in pool:
+            root, y = self._from(value, y)
+            if root < self.points[at][1]:
+                self.points[at] = (value, root, y)
+        return self.points[at][1]
+
+    def _from(self, value: float, y: np.ndarray) -> tuple[float, np.ndarray]:
+        y = np.asarray(y, np.float64).copy()
         y[self._i] = value
         space = self._result.problem.space
         dtype, i = space.lower.dtype, self._i
@@ -145,9 +170,7 @@ class Walk:
         y = np.asarray(solved.y, np.float64)
         if rise < -0.05 and self.better is None:
             self.better = y
-        self.points.append((value, root, y))
-        self.points.sort(key=lambda point: self.sign * point[0])
-        return root
+        return root, y
 
     def closed(self, z: float) -> bool:
         """Whether the rise crosses z² on this side."""
@@ -170,10 +193,19 @@ class Walk:
         return middle
 
 
-def walk(result: FitResult, i: int, sign: float, z: float, y: Any = None, root: float = 0.0) -> Walk:
+def walk(
+    result: FitResult,
+    i: int,
+    sign: float,
+    z: float,
+    y: Any = None,
+    root: float = 0.0,
+    pool: Sequence[np.ndarray] = (),
+) -> Walk:
     """From the optimum outwards until the rise passes z², or the end of the constraint is reached.
 
-    `y` and `root` are another optimum to start from, and the root of its rise above the best one.
+    `y` and `root` are another optimum to start from, and the root of its rise above the best one. Where the rise would pass
+    z², the points of `pool` are tried as starts for the others.
     """
     space = result.problem.space
     y = result.inner if y is None else y
@@ -196,6 +228,8 @@ def walk(result: FitResult, i: int, sign: float, z: float, y: Any = None, root: 
         if sign * (value - limit) >= 0:
             value = limit
         new = side.go(value)
+        if new >= z:
+            new = side.again(value, pool)
         if new >= z or value == limit or side.better is not None:
             break
         gained = new - root
