@@ -37,10 +37,13 @@ def _legendre(rank: int, order: int) -> tuple[float, ...]:
 
 
 def _horner(coefficients: tuple[float, ...], z):
-    value = coefficients[0] + 0 * z
-    for c in coefficients[1:]:
-        value = value * z + c
-    return value
+    if len(coefficients) == 1:
+        return coefficients[0] + 0 * z
+    # Every other coefficient is zero; what is not added need not be compiled.
+    value = coefficients[0] * z
+    for c in coefficients[1:-1]:
+        value = (value + c) * z if c else value * z
+    return value + coefficients[-1] if coefficients[-1] else value
 
 
 def harmonics(vectors, ranks: tuple[int, ...]) -> list:

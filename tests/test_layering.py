@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "jaxnmr"
 # Modules of rank 0 may use each other, though never in a circle; rooms of one rank may not.
 RANKS = {
     "_version": 0,
+    "compiling": 0,
     "data": 0,
     "errors": 0,
     "harmonics": 0,

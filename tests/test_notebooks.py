@@ -1,10 +1,8 @@
 """Every notebook runs from its first cell to its last, at its small setting, and is kept with what it shows."""
 
 import json
-import os
 from pathlib import Path
 
-import jax
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -13,16 +11,6 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 def cells(path):
     return json.loads(path.read_text(encoding="utf-8"))["cells"]
-
-
-def quick_compilation():
-    """Flags that halve the compilation of what runs in no time either way; none where XLA no longer knows them."""
-    options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-    try:
-        jax.jit(lambda x: x + 1).lower(1.0).compile(compiler_options=options)
-    except (RuntimeError, ValueError):
-        return ""
-    return " ".join(f"--{name}={str(value).lower()}" for name, value in options.items())
 
 
 def test_there_are_notebooks():
@@ -40,7 +28,6 @@ def test_runs(path, monkeypatch):
         "JAXNMR_SMALL": "1",
         "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {quick_compilation()}".strip(),
         "PYTHONPATH": str(ROOT),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }.items():

@@ -8,20 +8,21 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import jaxnmr as jn
 from jaxnmr.cli._problem import Job
+from jaxnmr.compiling import QUICK, known
 from jaxnmr.errors import JaxnmrWarning
 
 __all__ = ["Program", "memory", "prepared"]
 
-# Crystallites x steps of a period x sites^3 x spectra below which a program pays for less optimisation: on a CPU that
-# saves most of the compilation and makes a run three times as long, 1e-7 s for each of these.
+# Crystallites x steps of a period x sites^3 x spectra below which a program pays for less optimisation: a run then takes
+# 1e-7 s for each of these.
 _LIGHT = 1e7
-_QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +41,8 @@ class Program:
 
     def compiled(self) -> Any:
         """The program for this machine."""
-        lowered = self.traced.lower()
-        if jax.default_backend() == "cpu" and self._work() < _LIGHT:
-            try:
-                return lowered.compile(compiler_options=_QUICK)
-            except (RuntimeError, ValueError):  # XLA's options come and go
-                pass
-        return lowered.compile()
+        light = self._work() < _LIGHT and known()
+        return self.traced.lower().compile(compiler_options=QUICK if light else None)
 
     def spectra(self, compiled: Any) -> Iterator[tuple[jn.Spectrum, float]]:
         """Each spectrum as it comes, with the seconds that it took."""
@@ -109,7 +105,8 @@ def prepared(job: Job) -> Program:
             return one(exchange)
         # One after the other: a spectrum's memory is that of one rate. Nuclei keep their rates, so spectra add.
         parts = jax.lax.map(one, exchange)
-        return jax.tree.map(lambda leaf: jnp.tensordot(job.shares.astype(leaf.dtype), leaf, 1), parts)
+        mean = jnp.tensordot(job.shares.astype(parts.intensity.dtype), parts.intensity, 1, precision="highest")
+        return eqx.tree_at(lambda spectrum: spectrum.intensity, jax.tree.map(lambda leaf: leaf[0], parts), mean)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", JaxnmrWarning)  # said before, from the values themselves

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +43,6 @@ def simulate(config: Config, *, dry_run: bool, as_json: bool, x64: bool, began: 
 
     if x64:
         jax.config.update("jax_enable_x64", True)
-    from rich.console import Console
-    from rich.progress import Progress
-
     from jaxnmr.cli._problem import stated
     from jaxnmr.cli._run import memory, prepared
     from jaxnmr.cli._summary import summary
@@ -62,17 +62,14 @@ def simulate(config: Config, *, dry_run: bool, as_json: bool, x64: bool, began: 
         compiled = program.compiled()
         times = {"start_up_s": ready - began, "compile_s": time.perf_counter() - ready, "run_s": 0.0}
         spectra, rows, told = [], [], []
-        # Without a terminal the bar would be noise in a log.
-        console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=job.stack.count < 2 or not console.is_terminal) as progress:
-            bar = progress.add_task("spectra", total=job.stack.count)
+        with _progress(job.stack.count) as advance:
             for index, (spectrum, spent) in enumerate(program.spectra(compiled)):
                 times["run_s"] += spent
                 mine = [target.path for target in files if target.spectrum == index]
                 for path in mine:  # at once: what came before a crash is kept
                     save(spectrum, path)
                 spectra.append(spectrum)
-                row = job.stack.row(index) | ({"k_per_s": job.rates[index]} if len(job.rates) > index else {})
+                row = job.stack.row(index) | ({"k_per_s": job.rates[min(index, len(job.rates) - 1)]} if job.rates else {})
                 numbers = summary(spectrum)
                 told.append((f"{spectrum.label}: " if spectrum.label else "") + numbers.told(job.axis.unit))
                 whole = job.experiments[index].echo is None and job.experiments[index].excitation is None
@@ -85,7 +82,7 @@ def simulate(config: Config, *, dry_run: bool, as_json: bool, x64: bool, began: 
                 rows.append(
                     {"label": spectrum.label} | row | dataclasses.asdict(numbers) | {"files": [str(path) for path in mine]}
                 )
-                progress.advance(bar)
+                advance()
         figures = [target.path for target in files if target.spectrum is None]
         for path in figures:
             draw(spectra, job.stack, path, job.axis.unit)
@@ -94,12 +91,28 @@ def simulate(config: Config, *, dry_run: bool, as_json: bool, x64: bool, began: 
     _finish(report, as_json)
 
 
+@contextmanager
+def _progress(count: int) -> Iterator[Callable[[], object]]:
+    """A bar for several spectra; without a terminal it would be noise in a log."""
+    if count < 2 or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("spectra", total=count)
+        yield lambda: progress.advance(bar)
+
+
 def _named(label: str) -> str:
     return f" at {label}" if label else ""
 
 
 def _report(config: Config, job: Any, resolution: Any) -> dict[str, Any]:
     """What is simulated, in numbers."""
+    import numpy as np
+
     import jaxnmr as jn
 
     model = job.model(0)
@@ -119,7 +132,7 @@ def _report(config: Config, job: Any, resolution: Any) -> dict[str, Any]:
         "field_t": fields if config.experiment.fields_t else fields[0],
         "larmor_hz": larmor if config.experiment.fields_t else larmor[0],
         "rate_hz": rate if rate != float("inf") else "inf",  # JSON has no infinity
-        "populations": [float(p) for p in populations],
+        "populations": np.asarray(populations, np.float64).tolist(),
         "sizes": {"sites": len(job.sites), "points": job.axis.points, "spectra": job.stack.count} | sizes,
     }
 
@@ -136,7 +149,7 @@ def _show(report: dict[str, Any], told: list[str], files: list[Path]) -> None:
     times = report["times"]
     say(
         f"start-up {times['start_up_s']:.2f} s, compile {times['compile_s']:.2f} s, run {times['run_s']:.2f} s "
-        f"({len(report['spectra'])} of {report['sizes']['points']} points)"
+        f"({len(report['spectra'])} x {report['sizes']['points']} points)"
     )
     for line in told[:12]:
         say(line)

@@ -12,6 +12,7 @@ from jaxtyping import Array
 import jaxnmr as jn
 from jaxnmr.cli._config import Config, Motion, Site
 from jaxnmr.cli._say import Failure
+from jaxnmr.compiling import quick_jit
 
 __all__ = ["mover", "sites_of"]
 
@@ -91,7 +92,7 @@ def _tensors(sites: tuple[Site, ...], coupled: bool) -> tuple[Array, Array | Non
     }
 
     # Compiled as one: operation by operation this costs seconds of a cold start.
-    @jax.jit
+    @quick_jit
     def build(c: dict[str, Array]) -> tuple[Array, Array | None]:
         shift = jn.shift_tensor(c["shift_ppm"], c["zeta_ppm"], c["eta"], euler=jnp.radians(c["euler_deg"]))
         if not coupled:

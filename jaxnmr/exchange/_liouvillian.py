@@ -82,11 +82,17 @@ def exchange_populations(sites: Sites, model: ExchangeModel) -> Float[Array, " s
             f"exchange: the model has {len(model)} sites and `sites` has {len(sites)}; pass n_sites={len(sites)} if some "
             "sites do not exchange."
         )
-    p = model.populations.astype(sites.shift.dtype)
+    p, shares, dtype = model.populations, sites.weights, sites.shift.dtype
+    member = np.array([[site in group for site in range(len(sites))] for group in model.groups], dtype)
+    if is_concrete(p, shares):  # in NumPy, which compiles nothing
+        p = np.asarray(p, dtype)
+        shares = np.full(len(p), 1 / len(p), dtype) if shares is None else np.asarray(shares)
+    else:
+        p, shares = p.astype(dtype), sites.populations
+        member = jnp.asarray(member)
     if not model.given:
-        member = np.array([[site in group for site in range(len(sites))] for group in model.groups], dtype=float)
-        member = jnp.asarray(member, p.dtype)
-        p = p * (((member @ sites.populations) / (member @ p)) @ member)
+        p = p * (((member @ shares) / (member @ p)) @ member)
+    p = jnp.asarray(p)
     if sites.weights is not None and is_concrete(p) and is_concrete(sites.weights):
         error = np.abs(np.asarray(p) - np.asarray(sites.weights))
         if error.max() > 1e-3:

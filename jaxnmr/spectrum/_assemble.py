@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from jaxnmr.compiling import quick_jit
 from jaxnmr.exchange import ExchangeModel, Liouvillian, exchange_populations, liouvillian
 from jaxnmr.harmonics import harmonics, zonal
 from jaxnmr.spectrum._axis import Axis
@@ -221,7 +222,7 @@ def _band(sites: Sites, experiment: Experiment, axis: Axis, exchange: ExchangeMo
     return jax.lax.stop_gradient(ends.mean()), band
 
 
-@jax.jit
+@quick_jit
 def survey_of(sites: Sites, experiment: Experiment, exchange: ExchangeModel | None) -> tuple[Array, Array, Array, Array]:
     """Lowest and highest frequency, widest pattern that the rotor leaves, Hz, and nu_Q / nu_0."""
     return (*_extent(sites, experiment, exchange), quadrupolar_ratio(sites, experiment.field))

@@ -16,7 +16,17 @@ from jaxnmr.spectrum._expm1 import expm1
 from jaxnmr.spectrum._grids import Points
 from jaxnmr.spectrum._propagators import powers
 
-__all__ = ["CACHED", "Cells", "damping", "dwell_times", "evaluate_irreps", "lagrange", "powder_cells", "powder_sum"]
+__all__ = [
+    "CACHED",
+    "Cells",
+    "damping",
+    "dwell_times",
+    "evaluate_irreps",
+    "gradient_products",
+    "lagrange",
+    "powder_cells",
+    "powder_sum",
+]
 
 # Bytes that one chunk may use, and residuals above which a gradient recomputes chunks. A rotor period is many small
 # operations, which want long rows; a static crystallite is few passes over its powers, which want the level-two cache.
@@ -57,21 +67,10 @@ def evaluate_irreps(precession: Array, basis: Float[Array, "irrep batch"]) -> Ar
     return jax.lax.complex(real, imag).reshape(*precession.shape[1:], -1)
 
 
-def damping(
-    generator: Liouvillian,
-    cells: Cells,
-    dwell: Float[Array, "count start site"],
-    scale: Float[Array, " irrep"] | None = None,
-) -> Float[Array, "count start orientation"]:
-    r"""What averaging over each cell leaves of the signal that starts in each site, at the times of `dwell_times`.
-
-    $$D_i(t) = \exp[-\tfrac12(2\pi t)^2 s^2|\mathbf g_i(t)|^2],\qquad
-      \mathbf g(t) = \frac1t\int_0^t e^{\mathbf K^\top\tau}\nabla\boldsymbol\nu\,d\tau :$$
-
-    the gradient of the frequency, averaged over the jumps that a nucleus makes in that time. It is the site's own for slow
-    motion and the mean for fast motion, where the smoothing is exact; between them the error is of second order in the
-    cell's extent.
-    """
+def gradient_products(
+    generator: Liouvillian, cells: Cells, scale: Float[Array, " irrep"] | None = None
+) -> Float[Array, "pair orientation"]:
+    r"""$s^2\,\nabla\nu_i\cdot\nabla\nu_j$ of each pair i <= j of sites: what `damping` needs of a cell."""
     frequencies = generator.site_frequencies()
     if scale is not None:
         frequencies = frequencies * scale[:, None]
@@ -81,11 +80,30 @@ def damping(
         return frequencies.T @ jnp.stack([jnp.broadcast_to(y, direction[0].shape) for y in basis])
 
     slopes = [jax.jvp(frequency, (cells.directions.T,), (cells.frames[:, :, axis].T,))[1] for axis in (0, 1)]
-    # |g|^2 as a quadratic form in the sites' gradients: one matrix product, in the reverse mode too.
     left, right = np.triu_indices(frequencies.shape[1])
+    return sum(slope[left] * slope[right] for slope in slopes) * cells.spread[None, :]
+
+
+def damping(
+    products: Float[Array, "pair orientation"], dwell: Float[Array, "count start site"]
+) -> Float[Array, "count start orientation"]:
+    r"""What averaging over each cell leaves of the signal that starts in each site, at the times of `dwell_times`.
+
+    $$D_i(t) = \exp[-\tfrac12(2\pi t)^2 s^2|\mathbf g_i(t)|^2],\qquad
+      \mathbf g(t) = \frac1t\int_0^t e^{\mathbf K^\top\tau}\nabla\boldsymbol\nu\,d\tau :$$
+
+    the gradient of the frequency, averaged over the jumps that a nucleus makes in that time. It is the site's own for slow
+    motion and the mean for fast motion, where the smoothing is exact; between them the error is of second order in the
+    cell's extent.
+
+    Args:
+        products: of `gradient_products`.
+        dwell: of `dwell_times`.
+    """
+    # |g|^2 as a quadratic form in the sites' gradients: one matrix product, in the reverse mode too.
+    left, right = np.triu_indices(dwell.shape[2])
     twice = jnp.asarray(np.where(left == right, 1.0, 2.0), dwell.dtype)
     weight = dwell[:, :, left] * dwell[:, :, right] * twice[None, None, :]
-    products = sum(slope[left] * slope[right] for slope in slopes) * cells.spread[None, :]
     exponent = (-0.5 * (2 * jnp.pi) ** 2 * weight.reshape(-1, len(left))) @ products
     return jnp.exp(exponent).reshape(*dwell.shape[:2], -1)
 
@@ -128,6 +146,7 @@ def powder_sum(
     chunk: Callable[[Cells], Array], cells: Cells, per_cell: int, part: int = _CHUNK, residuals: int = _RESIDUALS
 ) -> Array:
     """Sum of `chunk` over parts of the powder, sized to use about `part` bytes at `per_cell` for each crystallite."""
+    chunk = jax.jit(chunk)  # traced once: its shape is asked for, and the loop runs it
     count = cells.weights.shape[0]
     size = int(np.clip(part // per_cell, 32, count))
     parts = -(-count // size)

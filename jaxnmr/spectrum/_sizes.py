@@ -10,7 +10,8 @@ import numpy as np
 
 from jaxnmr.errors import AxisWarning, PerturbationWarning, PrecisionWarning, ResolutionWarning, is_concrete, warn
 from jaxnmr.exchange import ExchangeModel
-from jaxnmr.spectrum._assemble import Problem, survey_of
+from jaxnmr.spectrum._assemble import Experiment, Problem, survey_of
+from jaxnmr.spectrum._axis import Axis
 from jaxnmr.spectrum._echoes import known_delay
 from jaxnmr.spectrum._experiments import MAS
 from jaxnmr.spectrum._resolution import Resolution, Survey, choose
@@ -22,7 +23,7 @@ __all__ = ["check_precision", "sizes_of"]
 def sizes_of(problem: Problem, resolution: Resolution | None) -> Resolution:
     """The given resolution with what it leaves open filled in; see `jaxnmr.spectrum.resolve`."""
     sites, experiment, axis, exchange, width, spread = problem
-    axis_hz = _known(lambda: axis.in_hz(jnp.abs(sites.nucleus.larmor_frequency(experiment.field))), axis, experiment.field)
+    axis_hz = _axis_hz(axis, sites, experiment)
     rate = None
     if isinstance(experiment, MAS) and not experiment.infinite:
         rate = float(experiment.rate) if is_concrete(experiment.rate) else None
@@ -67,7 +68,8 @@ def _extent(problem: Problem, window: tuple[float, float], rate: float | None, r
     if not is_concrete(sites, experiment):
         extent = window[1] - window[0]
         return *window, extent if rate is None else extent / 4
-    with jax.ensure_compile_time_eval():
+    # Values inside a trace too; `jax.ensure_compile_time_eval` would compile the survey's constants one by one.
+    with jax.core.eval_context():
         low, high, pattern, ratio = (
             float(x) for x in survey_of(sites, experiment, exchange if is_concrete(exchange) else None)
         )
@@ -87,12 +89,14 @@ def _extent(problem: Problem, window: tuple[float, float], rate: float | None, r
     return low, high, pattern
 
 
-def _known(make, *needs) -> np.ndarray | None:
-    """A value computed now, or None where something it needs is traced."""
-    if not is_concrete(*needs):
+def _axis_hz(axis: Axis, sites: Sites, experiment: Experiment) -> np.ndarray | None:
+    """The axis' ends, Hz, or None where they are traced."""
+    if not is_concrete(axis.ends) or (axis.unit == "ppm" and not is_concrete(experiment.field)):
         return None
-    with jax.ensure_compile_time_eval():
-        return np.asarray(make(), dtype=np.float64)
+    ends = np.asarray(axis.ends, np.float64)
+    if axis.unit == "hz":
+        return ends
+    return ends * 1e-6 * abs(sites.nucleus.larmor_frequency(float(experiment.field)))
 
 
 def check_precision(sites: Sites, exchange: ExchangeModel | None, width: float) -> None:

@@ -27,7 +27,7 @@ from jaxtyping import Array, Complex, Float
 from jaxnmr.exchange import Liouvillian
 from jaxnmr.harmonics import harmonics, zonal
 from jaxnmr.spectrum._expm1 import expm1, multiply
-from jaxnmr.spectrum._powder import Cells, damping, dwell_times, evaluate_irreps, lagrange, powder_sum
+from jaxnmr.spectrum._powder import Cells, damping, dwell_times, evaluate_irreps, gradient_products, lagrange, powder_sum
 from jaxnmr.spectrum._propagators import magnus_correction, powers
 from jaxnmr.spectrum._rotor import cone, phases, step_means, step_moments
 from jaxnmr.spectrum._solver_echo import Refocusing, matrices, rotor_top
@@ -116,8 +116,9 @@ def mas_exchange_signal(
         power = powers(period, periods - 1, origin)  # (period, mode, site, crystallite)
         later = jnp.zeros((), step.dtype)
         first_fade = jnp.zeros((), state.dtype)
+        products = gradient_products(generator, part, polar)
         for spent, curve in zip(dwell, lagrange(_NODES, phase_count), strict=True):
-            fade = damping(generator, part, spent, polar)
+            fade = damping(products, spent)
             curve = jnp.asarray(curve, state.dtype)
             first_fade = first_fade + fade[:1] * curve[:, None, None]
             weighted = (power * fade[1:, None].astype(step.dtype)).reshape(periods - 1, -1)

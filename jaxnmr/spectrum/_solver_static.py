@@ -14,7 +14,16 @@ from jaxtyping import Array, Complex, Float
 from jaxnmr.exchange import Liouvillian
 from jaxnmr.harmonics import harmonics
 from jaxnmr.spectrum._expm1 import expm1, multiply
-from jaxnmr.spectrum._powder import CACHED, Cells, damping, dwell_times, evaluate_irreps, lagrange, powder_sum
+from jaxnmr.spectrum._powder import (
+    CACHED,
+    Cells,
+    damping,
+    dwell_times,
+    evaluate_irreps,
+    gradient_products,
+    lagrange,
+    powder_sum,
+)
 from jaxnmr.spectrum._propagators import powers
 from jaxnmr.spectrum._solver_echo import Refocusing, matrices, static_top
 
@@ -82,8 +91,9 @@ def static_exchange_signal(
         columns = generator.to_modes[:, :, None].astype(share.dtype) * share[None]
         power = powers(step, giant, columns.astype(u.dtype))  # (giant step, mode, site, crystallite)
         signal = jnp.zeros((), u.dtype)
+        products = gradient_products(generator, part)
         for spent, curve in zip(dwell, lagrange(_NODES, small_steps), strict=True):
-            fade = damping(generator, part, spent)
+            fade = damping(products, spent)
             column = (power * fade[:, None].astype(u.dtype)).sum(2)
             weighted = rows * jnp.asarray(curve, u.dtype)[:, None, None]
             signal = signal + column.reshape(giant, -1) @ weighted.reshape(small_steps, -1).T
