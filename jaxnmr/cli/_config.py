@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from jaxnmr.cli._say import Failure
-from jaxnmr.errors import near
+from jaxnmr.cli._tables import Table, read_toml, validated
 
 __all__ = [
     "Axis",
@@ -33,11 +32,7 @@ Degrees = tuple[Finite, Finite, Finite]
 Count = Annotated[int, Field(ge=1)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Site(_Table):
+class Site(Table):
     """One site: Haeberlen's parameters of the shift, and the quadrupole coupling."""
 
     shift_ppm: Finite
@@ -50,7 +45,7 @@ class Site(_Table):
     weight: Width | None = None
 
 
-class Structure(_Table):
+class Structure(Table):
     """A file of computed tensors, or several of one crystal, instead of sites."""
 
     file: Path | Annotated[tuple[Path, ...], Field(min_length=1)]
@@ -60,7 +55,7 @@ class Structure(_Table):
     frame: int | None = None
 
 
-class Disorder(_Table):
+class Disorder(Table):
     """Distributions of couplings (Czjzek's, or about a site's mean coupling) and of shifts, with the couplings or alone."""
 
     czjzek_sigma_hz: Positive | tuple[Positive, ...] | None = None
@@ -68,7 +63,7 @@ class Disorder(_Table):
     shift_deviation_ppm: Width = 0.0
 
 
-class Experiment(_Table):
+class Experiment(Table):
     """Nucleus, magnet (one field, or a spectrum for each of several), rotor, pulse, echo and widths."""
 
     isotope: str
@@ -86,7 +81,7 @@ class Experiment(_Table):
     gaussian_hz: Width = 0.0
 
 
-class Exchange(_Table):
+class Exchange(Table):
     """Jumps, "0-1:1e4" (from, to, rate in 1/s).
 
     Those without a rate, and motions without one, take each of `k_per_s` in turn, or k = A exp(-E / kT) of each temperature.
@@ -103,7 +98,7 @@ class Exchange(_Table):
     populations: tuple[Width, ...] | None = None
 
 
-class Motion(_Table):
+class Motion(Table):
     """Positions that one site jumps through; several are a product, the outermost first."""
 
     kind: Literal["flip", "jump", "tetrahedral", "cone"]
@@ -113,7 +108,7 @@ class Motion(_Table):
     rate_per_s: Width | None = None
 
 
-class Axis(_Table):
+class Axis(Table):
     """Ends of the frequency axis in one of two units."""
 
     ppm: tuple[Finite, Finite] | None = None
@@ -121,7 +116,7 @@ class Axis(_Table):
     points: Annotated[int, Field(ge=2)] = 2048
 
 
-class Sizes(_Table):
+class Sizes(Table):
     """Sizes of the calculation; what is left out is chosen."""
 
     orientations: Count | None = None
@@ -130,14 +125,14 @@ class Sizes(_Table):
     substeps: Count | None = None
 
 
-class Output(_Table):
+class Output(Table):
     """Files to write, and whether they may replace others."""
 
     files: tuple[Path, ...] = ()
     force: bool = False
 
 
-class Config(_Table):
+class Config(Table):
     """The whole."""
 
     experiment: Experiment
@@ -168,14 +163,7 @@ def from_toml(path: Path) -> dict[str, Any]:
     Raises:
         Failure: no such file, or not TOML (with the line).
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise Failure(f"{path}: no such file.") from None
-    except UnicodeDecodeError:
-        raise Failure(f"{path}: not a text file; give TOML in UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise Failure(f"{path}: not TOML: {error}.") from None
+    raw = read_toml(path)
     folder = path.parent
     structure, output = raw.get("structure"), raw.get("output")
     if isinstance(structure, dict):
@@ -199,14 +187,7 @@ def checked(raw: dict[str, Any], source: str) -> Config:
         Failure: an unknown key (with the nearest known one), a value missing or out of range, tables that
             exclude each other.
     """
-    try:
-        config = Config.model_validate(raw)
-    except ValidationError as error:
-        found = error.errors(include_url=False)
-        # An unknown key first: what is missing is often only misspelt.
-        found.sort(key=lambda each: each["type"] != "extra_forbidden")
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise Failure(f"{source + ': ' if source else ''}{_message(found[0])}{more}") from None
+    config = validated(Config, raw, source, _FLAGS)
     if config.structure is not None and config.site:
         raise Failure("site: came together with a structure; give sites or a file of tensors, not both.")
     if config.structure is None and not config.site:
@@ -218,38 +199,3 @@ def checked(raw: dict[str, Any], source: str) -> Config:
             "axis: give the ends in one unit: --axis ppm:300:-100 or hz:20e3:-20e3, or ppm = [300, -100] in [axis]."
         )
     return config
-
-
-def _message(error: Any) -> str:
-    # Positions in lists are for the reader; pydantic's names of a union's members are not.
-    names = [part for part in error["loc"] if isinstance(part, int) or str(part).isidentifier()]
-    names = [part for part in names if part not in ("float", "int", "str")]
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in names).lstrip(".")
-    plain = ".".join(str(part) for part in names if not isinstance(part, int))
-    if error["type"] == "extra_forbidden":
-        known = _known(names[:-1])
-        return f"unknown key {where!r}{near(str(names[-1]), known)}; known here are {', '.join(known)}."
-    if error["type"] == "missing":
-        cure = _FLAGS.get(plain)
-        return f"{where}: missing{f'; give {cure}' if cure else ''}."
-    came = error["input"]
-    shown = f": got {came!r}" if isinstance(came, str | int | float | list | tuple) else ""
-    text = error["msg"]
-    return f"{where}{shown}; {text[0].lower()}{text[1:]}."
-
-
-def _known(table: list[Any]) -> list[str]:
-    """Keys of the table at this place."""
-    tables: dict[str, type[BaseModel]] = {
-        "site": Site,
-        "structure": Structure,
-        "disorder": Disorder,
-        "experiment": Experiment,
-        "exchange": Exchange,
-        "motion": Motion,
-        "axis": Axis,
-        "resolution": Sizes,
-        "output": Output,
-    }
-    names = [part for part in table if not isinstance(part, int)]
-    return list((tables[names[0]] if names else Config).model_fields)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -227,9 +228,19 @@ def _models(
         return jn.ExchangeModel.from_rates(by_pair, asked.populations, count)
 
     # Detailed balance is looked at where rates have values; one-way jumps without a cycle cannot break it.
-    one = model if _has_cycle(list(jumps)) else jax.jit(model)
-    checked = tuple(one(k) for k in rates or (0.0,))
-    return checked if nodes is None else tuple(jax.vmap(model)(each) for each in nodes)
+    if nodes is None:
+        one = model if _has_cycle(list(jumps)) else jax.jit(model)
+        return tuple(one(k) for k in rates or (0.0,))
+    if not _has_cycle(list(jumps)):
+        return tuple(jax.vmap(model)(each) for each in nodes)
+    built = [[model(float(k)) for k in each] for each in nodes]
+    for row in built:
+        if any(not np.allclose(each.populations, row[0].populations, rtol=1e-4) for each in row):
+            raise Failure(
+                "exchange: with a spread of rates the populations would differ from nucleus to nucleus, since some jumps of "
+                "a pair or ring have rates of their own; leave those without, or give --populations."
+            )
+    return tuple(jax.tree.map(lambda *leaves: jnp.stack(leaves), *row) for row in built)
 
 
 def _jump(text: str, count: int) -> tuple[tuple[int, int], float | None]:

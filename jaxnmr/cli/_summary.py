@@ -18,12 +18,12 @@ _PROMINENCE = 0.03
 
 @dataclass(frozen=True)
 class Summary:
-    """Positions in ppm and Hz, the highest peak first; area in the window (1 over all frequencies)."""
+    """Positions in ppm and Hz, the highest peak first, None without signal; area in the window (1 over all frequencies)."""
 
     peaks_ppm: tuple[float, ...]
     peaks_hz: tuple[float, ...]
-    centre_of_gravity_ppm: float
-    centre_of_gravity_hz: float
+    centre_of_gravity_ppm: float | None
+    centre_of_gravity_hz: float | None
     area: float
 
     def told(self, unit: str) -> str:
@@ -34,21 +34,22 @@ class Summary:
             peaks, centre, shown = self.peaks_hz, self.centre_of_gravity_hz, "Hz"
         named = ", ".join(f"{peak:.2f}" for peak in peaks)
         at = f"peaks at {named} {shown}" if named else "no peaks"
-        return f"{at}; centre of gravity {centre:.2f} {shown}; area {self.area:.3f}"
+        middle = "" if centre is None else f"; centre of gravity {centre:.2f} {shown}"
+        return f"{at}{middle}; area {self.area:.3f}"
 
 
 def summary(spectrum: jn.Spectrum, most: int = 6) -> Summary:
     """Peaks (parabola through three points), centre of gravity and area, all of the window alone.
 
     Args:
-        spectrum: at least three points.
+        spectrum: any; peaks need three points.
         most: how many peaks at most.
     """
     ppm, hz, y = (np.asarray(values, np.float64) for values in (spectrum.ppm, spectrum.hz, spectrum.intensity))
     inner = (np.flatnonzero((y[1:-1] > y[:-2]) & (y[1:-1] >= y[2:])) + 1).tolist()
     peaks = [i for i in inner if _prominence(y, i) >= _PROMINENCE * y.max()]
     peaks = sorted(peaks, key=lambda i: -y[i])[:most]
-    centre, centre_hz = (float(x @ y / y.sum()) if y.sum() > 0 else float("nan") for x in (ppm, hz))
+    centre, centre_hz = (float(x @ y / y.sum()) if y.sum() > 0 else None for x in (ppm, hz))
     area = float(np.sum((y[1:] + y[:-1]) / 2 * np.abs(np.diff(hz))))
     at_ppm, at_hz = (tuple(_vertex(x, y, i) for i in peaks) for x in (ppm, hz))
     return Summary(at_ppm, at_hz, centre, centre_hz, area)

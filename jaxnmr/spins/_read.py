@@ -46,15 +46,18 @@ def gathered(path: Source | Sequence[Source], nucleus: Isotope, atoms: Atoms | N
 
 
 def _check_cells(first: Structure, other: Structure) -> None:
-    """Refuse tensors whose frames are not known to be one."""
+    """Refuse tensors of different frames, and warn where there is no telling."""
     names = [structure.source or "the structure" for structure in (first, other)]
     if first.cell is None or other.cell is None:
         if first.cell is other.cell:
+            warn(f"path: {names[0]} and {names[1]} have no cells to compare; their tensors are taken to be in one frame.")
             return
         raise ValueError(f"path: {names[first.cell is not None]} has no cell, and the other has; give files of one crystal.")
     cells = [np.asarray(structure.cell, np.float64) for structure in (first, other)]
-    apart = np.linalg.norm(cells[1] - cells[0])
-    if apart > _SAME_CELL * np.linalg.norm(cells[0]):
+    apart, size = np.linalg.norm(cells[1] - cells[0]), np.linalg.norm(cells[0])
+    if 1e-3 * size < apart <= _SAME_CELL * size:
+        warn(f"path: the cells of {names[0]} and {names[1]} differ by {100 * apart / size:.2g} %; taken to be in one frame.")
+    if apart > _SAME_CELL * size:
         shown = [np.array2string(np.linalg.norm(cell, axis=1), precision=3) for cell in cells]
         raise ValueError(
             f"path: the cells of {names[0]} and {names[1]} differ (lengths {shown[0]} and {shown[1]} A, vectors by "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,11 @@ from jaxnmr.structure._text import Text
 
 __all__ = ["is_cif", "read_cif"]
 
-# Å: images of a position by several operations are one atom; two atoms are never as near.
+# Å: images of a position by several operations are one atom, though its digits be few.
 _SAME = 0.3
+# Å: two atoms are never as near; those of a disordered group's arrangements are.
+_APART = 0.6
+_CELL = (*(f"_cell_length_{side}" for side in "abc"), *(f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma")))
 
 
 def is_cif(text: Text) -> bool:
@@ -36,7 +40,8 @@ def read_cif(text: Text) -> Structure:
         ValueError: a file that is not CIF, without atoms, symmetry or a known element, with sites that are partly occupied.
 
     Warns:
-        JaxnmrWarning: the formula has other numbers of atoms than the cell, as where hydrogens are left out.
+        JaxnmrWarning: the formula has other numbers of atoms than the cell, as where hydrogens are left out; a space group
+            of two origins, given by its symbol alone.
     """
     try:
         import gemmi
@@ -54,6 +59,11 @@ def read_cif(text: Text) -> Structure:
 
 
 def _crystal(gemmi: Any, path: str, block: Any, crystal: Any) -> Structure:
+    for name in _CELL:
+        # gemmi takes a cell of 1 Å where a parameter is missing.
+        value = gemmi.cif.as_number(block.find_value(name) or "?")
+        if not value > 0:
+            raise ValueError(f"{path}: {name} is {block.find_value(name) or 'missing'}; the cell needs all six, > 0.")
     operations = _operations(gemmi, path, crystal)
     cell = np.array(crystal.cell.orth.mat.tolist()).T
     species, labels, isotopes, places = [], [], [], []
@@ -63,6 +73,8 @@ def _crystal(gemmi: Any, path: str, block: Any, crystal: Any) -> Structure:
                 f"{path}: {site.label} is occupied by {site.occ:g}; choose one of the disordered arrangements, delete the "
                 "other's atoms and set the occupancy to 1."
             )
+        if not np.isfinite(site.fract.tolist()).all():
+            raise ValueError(f"{path}: {site.label} has a coordinate that is not a number; give it, or delete the atom.")
         symbol, isotope = _element(path, site)
         images = np.array([operation.apply_to_xyz(site.fract.tolist()) for operation in operations]) % 1.0
         for place in _distinct(images, cell):
@@ -85,12 +97,21 @@ def _crystal(gemmi: Any, path: str, block: Any, crystal: Any) -> Structure:
 
 def _operations(gemmi: Any, path: str, crystal: Any) -> list[Any]:
     if len(crystal.symops):
-        return [gemmi.Op(triplet) for triplet in crystal.symops]
-    group = crystal.spacegroup or gemmi.find_spacegroup_by_name(crystal.spacegroup_hm or crystal.spacegroup_hall or "")
+        try:
+            return [gemmi.Op(triplet) for triplet in crystal.symops]
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"{path}: a symmetry operation cannot be read ({error}); write it as 'x,1/2-y,z'.") from None
+    group = crystal.spacegroup
     if group is None:
         raise ValueError(
             f"{path}: no symmetry operations and no known space group ({crystal.spacegroup_hm or 'no symbol'}); add the "
             "loop _space_group_symop_operation_xyz, with 'x,y,z' alone for P1."
+        )
+    origins = {other.ext for other in gemmi.spacegroup_table() if other.hm == group.hm}
+    if {"1", "2"} <= origins and ":" not in crystal.spacegroup_hm and not crystal.spacegroup_hall:
+        warn(
+            f"{path}: {group.hm} has two choices of origin and the file names none; choice {group.ext} is taken. Check the "
+            "bond lengths, or add the loop _space_group_symop_operation_xyz."
         )
     return list(group.operations())
 
@@ -124,7 +145,7 @@ def _check_apart(path: str, fractions: np.ndarray, cell: np.ndarray, labels: lis
     difference = fractions[:, None] - fractions[None]
     apart = np.linalg.norm((difference - np.round(difference)) @ cell, axis=-1)
     i, j = np.unravel_index(np.argmin(apart + 1e3 * np.eye(len(apart))), apart.shape)
-    if len(apart) > 1 and apart[i, j] < _SAME:
+    if len(apart) > 1 and apart[i, j] < _APART:
         raise ValueError(
             f"{path}: {labels[i]} and {labels[j]} are {apart[i, j]:.2g} A apart, as where two arrangements of a disordered "
             "group are both listed; keep one of them."
@@ -141,8 +162,11 @@ def _check_formula(path: str, block: Any, species: list[str]) -> None:
     if not named or not set(named) <= set(ELEMENTS):
         return
     units = {symbol: there[symbol] / number for symbol, number in named.items()}
-    most = max(units.values())
-    lacking = [symbol for symbol, ratio in units.items() if ratio < 0.999 * most]
-    if lacking:
-        counts = ", ".join(f"{there[symbol]} {symbol} for {named[symbol] * most:g}" for symbol in lacking)
-        warn(f"{path}: the cell lacks atoms of the formula {formula}: {counts}; add them (hydrogens are often left out).")
+    usual = median(units.values())
+    other = [symbol for symbol, ratio in units.items() if abs(ratio - usual) > 1e-3 * usual]
+    if other:
+        counts = ", ".join(f"{there[symbol]} {symbol} for {named[symbol] * usual:g}" for symbol in other)
+        warn(
+            f"{path}: the cell has other atoms than the formula {formula}: {counts}; add what lacks (often hydrogens), or "
+            "take away what is there twice (arrangements of a disordered group)."
+        )

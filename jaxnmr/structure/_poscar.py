@@ -33,6 +33,8 @@ def read_poscar(text: Text) -> Structure:
         ImportError: ASE is missing.
         ValueError: a file that ASE refuses.
     """
+    if all(word.isdigit() for word in text.lines[5].split()):
+        raise text.error(6, "numbers of atoms without a line of elements (VASP 4); put the elements above them, as 'Mg O'.")
     try:
         from ase.io import read
     except ImportError:

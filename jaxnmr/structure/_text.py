@@ -67,7 +67,7 @@ def load(path: str | os.PathLike[str]) -> Text:
         data = Path(path).read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         what = "is a folder" if isinstance(error, IsADirectoryError) else "does not exist"
-        raise ValueError(f"path: {name} {what}; give a magres, extxyz or OUTCAR file.") from None
+        raise ValueError(f"path: {name} {what}; give a magres, extxyz, OUTCAR, POSCAR or CIF file.") from None
     if b"\0" in data[:4096]:
-        raise ValueError(f"path: {name} is a binary file; give a magres, extxyz or OUTCAR file (unpacked, if it is packed).")
+        raise ValueError(f"path: {name} is a binary file; unpack it, or give a magres, extxyz, OUTCAR, POSCAR or CIF file.")
     return Text(name, tuple(data.decode("utf-8", errors="replace").splitlines()))

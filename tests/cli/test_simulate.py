@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import jaxnmr as jn
+from jaxnmr import compiling
 from jaxnmr.cli import _main, _outputs, _problem, _run, _simulate
 from jaxnmr.cli._config import checked
 from jaxnmr.cli._stack import Stack
@@ -188,10 +189,13 @@ def test_quick_compilation_changes_nothing_but_rounding(program, monkeypatch):
     """The same spectrum as fully optimised; options that this XLA does not know are left out."""
     ((quick, _),) = program.spectra(program.compiled())
     job = program.job
-    sizes = {"exchange": job.models[0], "linewidth": 300.0, "resolution": program.resolution}
-    plain = jn.simulate(job.sites, job.experiments[0], job.axis, **sizes)
+    # The tests' own flags are those of quick compilation.
+    thorough = program.traced.lower().compile({"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True})
+    plain = thorough(job.sites, job.experiments[0], job.models[0], job.gaussians[0])
     np.testing.assert_allclose(np.asarray(quick.intensity), np.asarray(plain.intensity), rtol=1e-9)
-    monkeypatch.setattr(_run, "_QUICK", {"xla_no_such_option": 1})
+    monkeypatch.setattr(compiling, "QUICK", {"xla_no_such_option": 1})
+    assert not compiling.known.__wrapped__()
+    monkeypatch.setattr(_run, "known", lambda: False)
     ((other, _),) = program.spectra(program.compiled())
     np.testing.assert_allclose(np.asarray(other.intensity), np.asarray(plain.intensity), rtol=1e-9)
 

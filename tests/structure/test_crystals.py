@@ -1,6 +1,8 @@
 """Crystals without tensors: CIF and POSCAR, and supercells."""
 
+import os
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,7 +110,15 @@ def test_special_positions_are_one_atom(crystal):
         ("O3 O 0.08350 0.32300 0.72800", "O3 O 0.07850 0.72300 0.72900", "apart, as where two arrangements"),
         ("'P 1 21/a 1'", "'P none'", "no symmetry operations and no known space group"),
         ("C C 0.1", "C Qq 0.1", "is of element"),
-        ("_atom_site_fract_x\n", "", "not CIF|no block has atoms"),
+        ("_atom_site_fract_x\n", "", "not CIF"),
+        ("_cell_angle_beta 104.534\n", "", "_cell_angle_beta is missing; the cell needs all six"),
+        ("_cell_length_b 5.6298", "_cell_length_b ?", "_cell_length_b is \\?"),
+        ("0.55000 1", "? 1", "H has a coordinate that is not a number"),
+        (
+            "_atom_site_label\n",
+            "_space_group_symop_operation_xyz\n'x,y,q'\nloop_\n_atom_site_label\n",
+            "operation cannot be",
+        ),
     ],
 )
 def test_what_is_refused(crystal, old, new, message):
@@ -123,6 +133,25 @@ def test_hydrogens_left_out(crystal):
         crystal(KALICINITE.replace("H D 0.01490 0.69400 0.55000 1\n", ""))
 
 
+def test_two_origins(crystal):
+    """A symbol that leaves the origin open is said so; with operations there is nothing to say."""
+    cubic = "data_x\n" + "".join(f"_cell_length_{v} 5.43\n" for v in "abc")
+    cubic += "".join(f"_cell_angle_{v} 90\n" for v in ("alpha", "beta", "gamma"))
+    atoms = "loop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\nSi1 0.125 0.125 0.125\n"
+    with pytest.warns(JaxnmrWarning, match="two choices of origin"):
+        found = crystal(cubic + "_symmetry_space_group_name_H-M 'F d -3 m'\n" + atoms)
+    assert len(found) == 8
+
+
+@pytest.mark.parametrize(("name", "count"), [("khco3/khco3.cif", 24)])
+def test_files_of_others(name, count):
+    pytest.importorskip("gemmi")
+    path = Path(os.environ.get("JAXNMR_DATA", Path(__file__).parents[3] / "shared" / "data")) / name
+    if not path.exists():
+        pytest.skip(f"{path} is absent")
+    assert len(read(path)) == count
+
+
 def test_poscar(tmp_path):
     pytest.importorskip("ase")
     lines = ["MgO", "4.2", "0 0.5 0.5", "0.5 0 0.5", "0.5 0.5 0", "Mg O", "1 1", "Direct", "0 0 0", "0.5 0.5 0.5"]
@@ -130,6 +159,9 @@ def test_poscar(tmp_path):
     found = read(tmp_path / "POSCAR")
     assert found.species == ("Mg", "O") and found.pbc == (True, True, True)
     np.testing.assert_allclose(np.linalg.norm(found.positions[1]), 4.2 * 3**0.5 / 2)
+    (tmp_path / "c").write_text("\n".join([*lines[:5], *lines[6:]]) + "\n")
+    with pytest.raises(ValueError, match="line 6: numbers of atoms without a line of elements"):
+        read(tmp_path / "c")
     (tmp_path / "b").write_text("\n".join([*lines[:-1], "0.5 0.5"]) + "\n")
     with pytest.raises(ValueError, match="no POSCAR that can be read"):
         read(tmp_path / "b")
