@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -55,6 +57,7 @@ def band_gradient(
     gradients: Float[Array, "inner atom dim"],
     method: Spring | String,
     climbing: Array,
+    still: Callable[[Array, Array], Array] | None = None,
 ) -> tuple[Float[Array, "inner atom dim"], Float[Array, "inner atom dim"]]:
     """What the optimiser follows, and its part without springs; both with the sign of a gradient.
 
@@ -64,8 +67,12 @@ def band_gradient(
         gradients: of the inner images, eV/Å.
         method: springs or string.
         climbing: whether the highest inner image climbs.
+        still: takes out of a vector at some positions what shifts or turns them as a whole; such parts of the tangents cost
+            no energy and would let images wander.
     """
     t = tangents(path, energies)
+    if still is not None:
+        t = _unit(jax.vmap(still)(path[1:-1], t))
     along = jnp.sum(gradients * t, axis=(1, 2), keepdims=True) * t
     top = (jnp.arange(len(gradients)) == jnp.argmax(energies[1:-1]))[:, None, None] & climbing
     across = gradients - along - jnp.where(top, along, 0.0)

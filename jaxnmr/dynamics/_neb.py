@@ -16,11 +16,15 @@ from jaxnmr.dynamics._band import Spring, String, band_gradient, respaced, tange
 from jaxnmr.dynamics._idpp import closest_pair, idpp, straight
 from jaxnmr.dynamics._matching import match_endpoints
 from jaxnmr.dynamics._optimisers import LBFGS, Optimiser, largest
+from jaxnmr.dynamics._rigid import Rigid, rigid_kind, rigid_motions, rigid_projector
 from jaxnmr.dynamics._status import CONVERGED, MAX_STEPS, NOT_FINITE, OVERFLOW, SearchError, Status, explain, status_of
 from jaxnmr.dynamics._surface import EnergyFunction, Surface, as_surface
 from jaxnmr.errors import is_concrete, missing_extra
 
 __all__ = ["Path", "neb"]
+
+# Half as strong again is usual on the way; bands that go astray double it from step to step.
+_STRONGER = 1.5
 
 
 class Path(eqx.Module):
@@ -125,6 +129,7 @@ def neb(
     among: Sequence[int] | None = None,
     end_force: float | None = 0.1,
     least_distance: float = 0.3,
+    rigid: str | None = None,
     throw: bool = True,
 ) -> Path:
     r"""Path of minimum energy between two minima, with the barrier on it.
@@ -148,6 +153,7 @@ def neb(
         among: atoms that may be renamed.
         end_force: largest force that an end may have, eV/Å; None: do not look.
         least_distance: refuse a first path on which two atoms come nearer, Å; 0: do not look.
+        rigid: what costs no energy and is kept out of the band's motion, see `vibrations`.
         throw: raise where the band did not converge.
 
     Raises:
@@ -177,9 +183,9 @@ def neb(
                 )
     below = 10 * max_force if climb_below is None else climb_below
     goals = (jnp.asarray(max_force, bands.dtype), jnp.asarray(below if climb else -1.0, bands.dtype))
-    neighbors, steps = surface.neighbors, max_steps
+    neighbors, steps, kind = surface.neighbors, max_steps, rigid_kind(surface, bands, rigid)
     while True:
-        found = _bands(surface, neighbors, bands, method, optimiser, goals, steps, climb)
+        found = _bands(surface, neighbors, bands, method, optimiser, goals, steps, climb, kind)
         code = np.asarray(found.code) if is_concrete(found.code) else None
         if neighbors is None or code is None or not (code == OVERFLOW).any() or steps <= 1:
             break
@@ -270,8 +276,11 @@ def _bands(
     goals: tuple[Array, Array],
     max_steps: Any,
     climb: bool,
+    kind: Rigid,
 ) -> Path:
-    return eqx.filter_vmap(lambda band: _one(surface, neighbors, band, method, optimiser, goals, max_steps, climb))(bands)
+    return eqx.filter_vmap(lambda band: _one(surface, neighbors, band, method, optimiser, goals, max_steps, climb, kind))(
+        bands
+    )
 
 
 def _one(
@@ -283,6 +292,7 @@ def _one(
     goals: tuple[Array, Array],
     max_steps: Any,
     climb: bool,
+    kind: Rigid,
 ) -> Path:
     max_force, below = goals
     arrays, static = eqx.partition(neighbors, eqx.is_array)
@@ -300,6 +310,13 @@ def _one(
         arrays = jax.tree.map(lambda whole, part: whole.at[1:-1].set(part), arrays, inner)
         return energies, gradients, arrays
 
+    def still(r: Array, v: Array) -> Array:
+        projector, _ = rigid_projector(rigid_motions(r, jnp.ones(len(r), r.dtype), kind))
+        return v - (projector.astype(v.dtype) @ v.ravel()).reshape(v.shape)
+
+    def forces(path: Array, energies: Array, gradients: Array, climbing: Array) -> tuple[Array, Array]:
+        return band_gradient(path, energies, gradients, method, climbing, None if kind == "none" else still)
+
     def ended(energies: Array, across: Array, arrays: Any, climbing: Array) -> Array:
         force = largest(across)
         done = (force <= max_force) & (climbing | (not climb))
@@ -314,22 +331,31 @@ def _one(
         # The climbing image changes the field, so what was learnt of it is forgotten then.
         begins = (largest(across) <= below) & ~climbing
         climbing = climbing | begins
-        new_field, across = band_gradient(path, energies, gradients, method, climbing)
+        new_field, across = forces(path, energies, gradients, climbing)
         field = jnp.where(begins, new_field, field)
         state = jax.tree.map(lambda a, b: jnp.where(begins, a, b), optimiser.forget(state), state)
         moved = path.at[1:-1].add(optimiser.step(state, field))
         if isinstance(method, String):
             moved = respaced(moved, energies, climbing)
-        new_inner, gradients, arrays = evaluate(moved, arrays)
-        energies = energies.at[1:-1].set(new_inner)
-        new_field, across = band_gradient(moved, energies, gradients, method, climbing)
-        state = optimiser.learn(state, (moved - path)[1:-1], field, new_field - field, jnp.asarray(True))
-        code = ended(energies, across, arrays, climbing)
-        return count + 1, moved, energies, gradients, new_field, across, climbing, state, arrays, code
+        new_inner, new_gradients, new_arrays = evaluate(moved, arrays)
+        new_energies = energies.at[1:-1].set(new_inner)
+        new_field, new_across = forces(moved, new_energies, new_gradients, climbing)
+        # There is no energy to go down, but a step after which the field is much stronger was too far, and misled: it is
+        # taken back, and so is what was learnt before.
+        strength, new_strength = jnp.sqrt(jnp.sum(field**2)), jnp.sqrt(jnp.sum(new_field**2))
+        accepted = (new_strength <= _STRONGER * strength) | (not isinstance(optimiser, LBFGS))
+        change = jnp.where(jnp.isfinite(new_strength), new_field - field, 0.0)
+        learnt: Any = optimiser.learn(state, (moved - path)[1:-1], field, change, accepted)
+        state = jax.tree.map(lambda a, b: jnp.where(accepted, a, b), learnt, optimiser.forget(learnt))
+        old = (path, energies, gradients, field, across)
+        new = (moved, new_energies, new_gradients, new_field, new_across)
+        path, energies, gradients, field, across = (jnp.where(accepted, n, o) for n, o in zip(new, old, strict=True))
+        code = ended(energies, across, new_arrays, climbing)
+        return count + 1, path, energies, gradients, field, across, climbing, state, new_arrays, code
 
     energies, gradients, arrays = jax.vmap(each)(band, arrays)
     gradients, climbing = gradients[1:-1], jnp.asarray(False)
-    field, across = band_gradient(band, energies, gradients, method, climbing)
+    field, across = forces(band, energies, gradients, climbing)
     code = ended(energies, across, arrays, climbing)
     zero = jnp.zeros((), jnp.int32)
     carry = (zero, band, energies, gradients, field, across, climbing, optimiser.start(field), arrays, code)

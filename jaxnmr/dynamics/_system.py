@@ -156,7 +156,7 @@ class System(eqx.Module):
         """Kinetic energy."""
         return kinetic_energy(velocities, self.masses)
 
-    def temperature(self, kinetic: Array) -> Array:
+    def temperature(self, kinetic: Any) -> Any:
         """Of a kinetic energy."""
         return 2 * kinetic / (self.dof * self.boltzmann)
 

@@ -94,6 +94,20 @@ def test_matching_within_neb_keeps_the_lowest_path():
     assert crossed.order is not None and sorted(crossed.order.tolist()) == [0, 1, 2]
 
 
+def test_images_of_a_molecule_do_not_wander():
+    """Shifts and turns of whole images, which cost no energy, stay out of tangents: each goal is reached in few steps."""
+    surface = Surface(bistable, species=("H", "O", "O"))
+    near = np.array([[1.0, 0.1, 0], [0.0, 0, 0], [2.6, 0, 0.1]])
+    far = np.stack([near[1] + near[2] - near[0], near[1], near[2]])
+    ends = [minimise(surface, r, max_force=0.01).positions for r in (near, far)]
+    for max_force in (0.02, 0.003):
+        path = neb(surface, *ends, images=7, max_force=max_force)
+        # With them (rigid="none") L-BFGS leaves for 2e4 eV and FIRE needs 145 steps.
+        assert int(path.steps) < 40
+    top = dimer(surface, path.top, path.tangent, sides=False)
+    assert abs(float(path.barrier + path.energies[0] - top.energy)) < 1e-3
+
+
 def test_bad_endpoints_are_named():
     with pytest.raises(ValueError, match=r"start, end: got shapes"):
         neb(lennard_jones, np.zeros((2, 3)), np.zeros((3, 3)))
