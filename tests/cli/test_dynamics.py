@@ -1,0 +1,116 @@
+"""`jaxnmr minimise | md | neb | rates`: numbers that are known, files that read back, and one line for what is wrong."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import jaxnmr as jn
+from jaxnmr.cli import _main
+from jaxnmr.dynamics import Surface, dimer, minimise, read_trajectory
+from tests.dynamics.test_neb import bistable
+
+runner = CliRunner()
+
+
+class Hop:
+    """A hydrogen between two oxygens, in the form of a potential from a file."""
+
+    cutoff, elements = 4.0, ("H", "O")
+
+    def energy_fn(self, positions, cell, graph):
+        return bistable(positions[:3])
+
+
+@pytest.fixture
+def paths(tmp_path, monkeypatch):
+    monkeypatch.setattr(jn, "load_potential", lambda path: Hop())
+    near = np.array([[1.0, 0.1, 0], [0.0, 0, 0], [2.6, 0, 0.1]])
+    jn.Structure(["H", "O", "O"], near).write(tmp_path / "start.xyz")
+    jn.Structure(["H", "O", "O"], np.stack([near[1] + near[2] - near[0], near[1], near[2]])).write(tmp_path / "end.xyz")
+    middle = np.array([[1.3, 0.05, 0], *near[1:]])
+    jn.Structure(["H", "O", "O"], middle).write(tmp_path / "middle.xyz")
+    return tmp_path
+
+
+def run(*arguments, code=0):
+    done = runner.invoke(_main.app, [str(a) for a in arguments])
+    assert done.exit_code == code, (done.exit_code, done.output, done.exception)
+    return json.loads(done.stdout) if "--json" in arguments and done.stdout else done
+
+
+@pytest.fixture(scope="module")
+def known():
+    surface = Surface(bistable, species=("H", "O", "O"))
+    low = minimise(surface, np.array([[1.0, 0.1, 0], [0.0, 0, 0], [2.6, 0, 0.1]]), max_force=1e-6)
+    top = dimer(surface, np.array([[1.3, 0.0, 0], [0.0, 0, 0], [2.6, 0, 0]]), np.array([[1.0, 0, 0], [0] * 3, [0] * 3]))
+    return float(low.energy), float(top.energy)
+
+
+def test_minimise(paths, known):
+    report = run("minimise", paths / "start.xyz", "-m", "m.nqx", "-o", paths / "low.xyz", "--json")
+    assert report["converged"] and abs(report["energy_ev"] - known[0]) < 1e-6
+    low = jn.structure.read(paths / "low.xyz")
+    assert abs(float(bistable(jnp.asarray(low.positions))) - known[0]) < 1e-6
+    again = run("minimise", paths / "start.xyz", "-m", "m.nqx", "-o", paths / "low.xyz", code=2)
+    assert "exists; add --force" in again.stderr and again.stderr.count("\n") == 1
+    short = run("minimise", paths / "start.xyz", "-m", "m.nqx", "-o", paths / "low.xyz", "--force", "--max-steps", 2, code=3)
+    assert "max_steps reached" in short.stderr and "wrote" in short.stderr
+
+
+def test_md_and_its_resumption(paths):
+    common = ["md", paths / "start.xyz", "-m", "m.nqx", "--temperature-k", 50, "--frame-every", 20, "--dt-fs", 0.25]
+    whole = run(*common, "-o", paths / "a.h5", "-o", paths / "a.png", "--steps", 200, "--json")
+    assert whole["ending"] == "finished" and whole["samples"] == 20
+    assert (paths / "a.png").stat().st_size > 10_000
+    run(*common, "-o", paths / "b.h5", "--steps", 100, "--checkpoint", paths / "b.npz")
+    run(*common, "-o", paths / "b.h5", "--steps", 200, "--resume", paths / "b.npz", "--json")
+    one, two = (read_trajectory(paths / name)[1] for name in ("a.h5", "b.h5"))
+    assert len(one.time) == 10
+    np.testing.assert_array_equal(one.positions, two.positions)
+    hot = run(*common[:-1], 30, "-o", paths / "c.xyz", "--ensemble", "nve", "--steps", 2000, "--json", code=3)
+    assert hot["ending"] in ("drift", "not_finite") and "smaller dt" in hot["error"]
+    cell = run(*common, "-o", paths / "d.xyz", "--ensemble", "npt", code=2)
+    assert "NPT moves a cell" in cell.stderr
+
+
+def test_neb_with_its_saddle(paths, known):
+    flags = ["-m", "m.nqx", "-o", paths / "path.xyz", "-o", paths / "path.png", "--images", 7, "--saddle", "--json"]
+    report = run("neb", paths / "start.xyz", paths / "end.xyz", *flags)
+    # The climbing image is above the saddle by F²/2κ at most, 1e-4 eV for forces of 0.02 eV/Å.
+    assert report["converged"] and abs(report["barrier_ev"] - (known[1] - known[0])) < 1e-3
+    # The ends are converged to 0.01 eV/Å: energies to F²/2κ, 1e-4 eV.
+    assert abs(report["saddle_ev"] - (known[1] - known[0])) < 2e-4
+    assert len(jn.structure.read_all(paths / "path.xyz")) == 7
+    assert abs(float(bistable(jnp.asarray(jn.structure.read(paths / "path-saddle.xyz").positions))) - known[1]) < 1e-6
+    jn.Structure(["H", "H", "O"], np.eye(3)).write(paths / "other.xyz")
+    other = run("neb", paths / "start.xyz", paths / "other.xyz", "-m", "m.nqx", "-o", paths / "no.xyz", code=2)
+    assert "end: has other atoms" in other.stderr
+
+
+def test_rates(paths, known):
+    report = run(
+        "rates", paths / "start.xyz", paths / "middle.xyz", "-m", "m.nqx", "--classical", "-o", paths / "k.png", "--json"
+    )
+    assert abs(report["barrier_ev"] - (known[1] - known[0])) < 1e-5 and report["imaginary_per_cm"] < -100
+    t, k = np.array(report["temperatures_k"]), np.array(report["rates_per_s"])
+    slope = np.polyfit(1 / t, np.log(k), 1)[0]
+    # The molecule's rotation depends on temperature in both alike, so the slope is the barrier.
+    assert abs(-slope * 8.617333262e-5 - report["barrier_ev"]) < 1e-6
+    assert (paths / "k.png").stat().st_size > 10_000
+    wrong = run("rates", paths / "start.xyz", paths / "middle.xyz", "-m", "m.nqx", "--temperatures-k", "warm", code=2)
+    assert "temperatures_k: got 'warm'" in wrong.stderr
+
+
+def test_what_is_wrong_is_said_in_one_line(paths, monkeypatch):
+    jn.Structure(["Xe"] * 2, np.eye(3)[:2]).write(paths / "xe.xyz")
+    unknown = run("minimise", paths / "xe.xyz", "-m", "m.nqx", "-o", paths / "x.xyz", code=2)
+    assert "does not know Xe" in unknown.stderr and unknown.stderr.count("\n") == 1
+    ending = run("md", paths / "start.xyz", "-m", "m.nqx", "-o", paths / "x.doc", code=2)
+    assert "no known ending" in ending.stderr
+    monkeypatch.undo()
+    (paths / "bad.nqx").write_bytes(b"nothing")
+    model = run("minimise", paths / "start.xyz", "-m", paths / "bad.nqx", "-o", paths / "x.xyz", code=2)
+    assert "in no known format" in model.stderr and model.stderr.count("\n") == 1
