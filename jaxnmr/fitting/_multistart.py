@@ -131,7 +131,7 @@ def best_of(starts: MultiStart, problem: Problem, optimiser: Any, y: Any, box: B
         ]
         ys = jnp.concatenate([batch.y for batch in batches])
         shorts = np.concatenate([np.where(batch.code == NOT_FINITE, np.inf, batch.cost) for batch in batches])
-        ys = ys[np.asarray(_spread(problem, np.asarray(ys, np.float64), shorts, starts.best))]
+        ys = ys[np.asarray(_spread(problem, np.asarray(ys, np.float64), shorts, starts.best, whole=True))]
     solved = solve_each(problem, optimiser, ys, dataclasses.replace(box, limit=jnp.asarray(_ENDLESS)), None, None, size)
     total = 2 * np.where(np.isfinite(np.asarray(solved.cost)), np.asarray(solved.cost, np.float64), np.inf)
     # A start at which the model breaks is no result, however small the sum it left.
@@ -150,11 +150,11 @@ def _screen(problem: Problem, ys: Any, size: int) -> Any:
     return mapped(cost, ys, size)
 
 
-def _spread(problem: Problem, drawn: np.ndarray, costs: np.ndarray, best: int) -> list[int]:
+def _spread(problem: Problem, drawn: np.ndarray, costs: np.ndarray, best: int, whole: bool = False) -> list[int]:
     """The lowest costs, skipping starts close to one already taken; filled up by rank.
 
-    Optima of line shapes differ in the regime of motion: starts are close if no rate differs by a decade. Without rates,
-    they are if they lie near each other in the ranges drawn from.
+    Optima of line shapes differ in the regime of motion: starts are close if no rate differs by a decade. Without rates, or
+    if the `whole` counts, they are if they also lie near each other in their range: some optima differ in a sign.
     """
     rates = [
         i
@@ -168,9 +168,9 @@ def _spread(problem: Problem, drawn: np.ndarray, costs: np.ndarray, best: int) -
     order = np.argsort(np.where(np.isfinite(costs), costs, np.inf))
 
     def close(k: int, j: int) -> bool:
-        if rates:
-            return bool((np.abs(drawn[k, rates] - drawn[j, rates]) < math.log(10.0)).all())
-        return bool(np.linalg.norm(scaled[k] - scaled[j]) < apart)
+        if rates and (np.abs(drawn[k, rates] - drawn[j, rates]) >= math.log(10.0)).any():
+            return False
+        return bool((rates and not whole) or np.linalg.norm(scaled[k] - scaled[j]) < apart)
 
     taken: list[int] = []
     for k in order:
