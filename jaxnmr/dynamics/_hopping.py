@@ -91,7 +91,7 @@ def minima_hopping(
     *,
     hops: int = 100,
     target: float | None = None,
-    kinetic: float = 1.0,
+    kinetic: float | None = None,
     difference: float = 0.5,
     dt: float | None = None,
     minima_passed: int = 2,
@@ -125,7 +125,7 @@ def minima_hopping(
         positions: Å, (atom, dimension), or (walker, atom, dimension); they are minimised first.
         hops: escapes of each walker.
         target: an energy at which to stop once all walkers have been at or below it, eV (1e-4 above counts).
-        kinetic: energy of the first escapes, eV; adapts.
+        kinetic: energy of the first escapes, eV; adapts. A tenth for each coordinate that moves unless given.
         difference: how much higher a minimum is accepted at first, eV; adapts.
         dt: time step for atoms of mass one; a twelfth of the stiffest mode's period unless given.
         minima_passed: how many minima of the potential energy along the motion end it.
@@ -152,6 +152,8 @@ def minima_hopping(
     if starts.ndim > 3:
         raise ValueError(f"positions: got shape {starts.shape}; give (atom, dimension) or (walker, atom, dimension).")
     starts = starts[None] if starts.ndim == 2 else starts
+    if kinetic is None:
+        kinetic = 0.1 * float(np.asarray(surface.free(starts[0])).sum())
     for name, value in dict(hops=hops, kinetic=kinetic, difference=difference, minima_passed=minima_passed).items():
         if not value > 0:
             raise ValueError(f"{name}: got {value}; must be > 0.")
