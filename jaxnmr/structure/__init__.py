@@ -1,6 +1,7 @@
 """Atoms with their magnetic-resonance tensors, the files they come from, and the graphs of their neighbours."""
 
 from jaxnmr.structure._elements import ELEMENTS
+from jaxnmr.structure._frames import Frame, read_frames
 from jaxnmr.structure._graph import Batch, Graph, bucket
 from jaxnmr.structure._graph_build import as_structure, atomic_numbers, batch_graphs, neighbor_graph, neighbor_pairs
 from jaxnmr.structure._graph_update import NeighborList
@@ -12,6 +13,7 @@ from jaxnmr.structure._write import write
 __all__ = [
     "ELEMENTS",
     "Batch",
+    "Frame",
     "Graph",
     "NeighborList",
     "Structure",
@@ -23,6 +25,7 @@ __all__ = [
     "neighbor_pairs",
     "read",
     "read_all",
+    "read_frames",
     "repeated",
     "supercell",
     "write",

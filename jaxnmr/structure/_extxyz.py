@@ -10,9 +10,9 @@ from jaxnmr.structure._elements import element
 from jaxnmr.structure._structure import Structure
 from jaxnmr.structure._text import Text
 
-__all__ = ["is_extxyz", "read_extxyz"]
+__all__ = ["PAIR", "columns_of", "is_extxyz", "read_extxyz"]
 
-_PAIR = re.compile(r"""([^\s=]+)\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|\S+)""")
+PAIR = re.compile(r"""([^\s=]+)\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|\S+)""")
 _SHIELDING = ("ms", "shielding", "shielding_ppm", "magnetic_shielding", "nmr_shielding", "sigma")
 _EFG = ("efg", "efg_au", "electric_field_gradient")
 _TRUE = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
@@ -48,8 +48,8 @@ def read_extxyz(text: Text) -> tuple[Structure, ...]:
 def _frame(text: Text, first: int, n: int) -> Structure:
     """The frame whose count stands in line `first`."""
     comment = text.lines[first]
-    pairs = {key.lower(): value.strip("\"'{}") for key, value in _PAIR.findall(comment)}
-    columns = _columns(text, first + 1, pairs.get("properties", "species:S:1:pos:R:3"))
+    pairs = {key.lower(): value.strip("\"'{}") for key, value in PAIR.findall(comment)}
+    columns = columns_of(text, first + 1, pairs.get("properties", "species:S:1:pos:R:3"))
     width = max(stop for _, stop in columns.values())
     rows = []
     for number in range(first + 2, first + 2 + n):
@@ -96,7 +96,7 @@ def _frame(text: Text, first: int, n: int) -> Structure:
     )
 
 
-def _columns(text: Text, line: int, properties: str) -> dict[str, tuple[int, int]]:
+def columns_of(text: Text, line: int, properties: str) -> dict[str, tuple[int, int]]:
     """First and last-but-one column of each property, by its name."""
     parts = properties.split(":")
     columns, start = {}, 0

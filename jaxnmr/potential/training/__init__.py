@@ -1,0 +1,42 @@
+"""Training of potentials and tensor models on one's own data, anew or from another model."""
+
+from jaxnmr.potential.training._batches import FeatureBatch
+from jaxnmr.potential.training._compare import Comparison, compare
+from jaxnmr.potential.training._frozen import features
+from jaxnmr.potential.training._loop import CHECKPOINT, METRICS, Progress, Score
+from jaxnmr.potential.training._plausible import check_plausible
+from jaxnmr.potential.training._samples import LabelNames, Sample, as_sample, read_samples
+from jaxnmr.potential.training._settings import Settings
+from jaxnmr.potential.training._start import (
+    average_neighbors,
+    elements_of,
+    new_potential,
+    new_tensor_model,
+    shifted_potential,
+)
+from jaxnmr.potential.training._train import Trained, calibrated, train
+
+__all__ = [
+    "CHECKPOINT",
+    "METRICS",
+    "Comparison",
+    "FeatureBatch",
+    "LabelNames",
+    "Progress",
+    "Sample",
+    "Score",
+    "Settings",
+    "Trained",
+    "as_sample",
+    "average_neighbors",
+    "calibrated",
+    "check_plausible",
+    "compare",
+    "elements_of",
+    "features",
+    "new_potential",
+    "new_tensor_model",
+    "read_samples",
+    "shifted_potential",
+    "train",
+]

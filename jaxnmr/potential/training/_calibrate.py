@@ -1,0 +1,37 @@
+"""From the spread of a committee to an uncertainty that data which were held out confirm."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxnmr.potential._tensor_network import Calibration
+
+__all__ = ["fit_calibration"]
+
+
+def fit_calibration(error: np.ndarray, spread: np.ndarray, size: np.ndarray) -> Calibration:
+    r"""The likeliest factor a and floor b of $u^2 = a^2 s^2 + b^2 S^2$ for errors of normal distribution.
+
+    Args:
+        error: root mean square error over the elements of each value, (n,).
+        spread: of the committee, s, (n,).
+        size: typical size S of the property for each, (n,).
+
+    Returns:
+        a and b; 1 and 0 without data.
+    """
+    good = np.isfinite(error) & np.isfinite(spread) & (size > 0)
+    if not good.any():
+        return Calibration(np.ones(()), np.zeros(()))
+    e, s = (error[good] / size[good]) ** 2, (spread[good] / size[good]) ** 2
+    # Two numbers, one smooth function: a grid in their logarithms, made finer about the best.
+    a = np.append(0.0, np.geomspace(0.05, 50, 60)) if s.any() else np.zeros(1)
+    b = np.sqrt(e.mean()) * np.append(0.0, np.geomspace(1e-3, 3, 60))
+    for _ in range(3):
+        variance = (a**2)[:, None, None] * s + (b**2)[None, :, None] * np.ones_like(s)
+        variance = np.maximum(variance, 1e-12 * max(float(e.mean()), 1e-300))
+        cost = np.mean(np.log(variance) + e / variance, axis=-1)
+        i, j = np.unravel_index(int(np.argmin(cost)), cost.shape)
+        best = float(a[i]), float(b[j])
+        a, b = (x * np.geomspace(0.8, 1.25, 21) if x > 0 else np.zeros(1) for x in best)
+    return Calibration(np.asarray(best[0]), np.asarray(best[1]))

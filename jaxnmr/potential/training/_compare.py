@@ -1,0 +1,117 @@
+"""Predictions beside labels, for tables and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxnmr.potential._potential import Potential
+from jaxnmr.potential._tensor_model import TensorModel
+from jaxnmr.potential.training._samples import Sample
+
+__all__ = ["Comparison", "compare"]
+
+
+class Comparison(NamedTuple):
+    """Predictions of one quantity beside their labels.
+
+    Attributes:
+        name: of the quantity.
+        unit: of the numbers.
+        element: to whose atoms it belongs; empty where to none.
+        given: labels, (n, ...).
+        found: predictions, of the same shape.
+        uncertainty: standard deviation of one number of each, (n,); NaN where the model tells none.
+    """
+
+    name: str
+    unit: str
+    element: str
+    given: np.ndarray
+    found: np.ndarray
+    uncertainty: np.ndarray
+
+    @property
+    def rmse(self) -> float:
+        """Root mean square error of single numbers."""
+        return float(np.sqrt(np.mean((self.found - self.given) ** 2)))
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error of single numbers."""
+        return float(np.mean(np.abs(self.found - self.given)))
+
+    @property
+    def r2(self) -> float:
+        """Share of the labels' variance (about their mean, element by element of a tensor) that is explained."""
+        about = self.given - self.given.mean(axis=0)
+        return float(1 - np.sum((self.found - self.given) ** 2) / max(float(np.sum(about**2)), 1e-300))
+
+    def coverage(self, width: float = 1.0) -> float:
+        """Share of single numbers whose error is within so many standard deviations; NaN without uncertainties."""
+        if np.isnan(self.uncertainty).all():
+            return float("nan")
+        limit = width * self.uncertainty.reshape(-1, *(1,) * (self.given.ndim - 1))
+        return float(np.mean(np.abs(self.found - self.given) <= limit))
+
+    def rank_correlation(self) -> float:
+        """Spearman's, of the uncertainty and the error of each value (root mean square over its numbers)."""
+        error = np.sqrt(np.mean((self.found - self.given).reshape(len(self.given), -1) ** 2, axis=1))
+        if len(error) < 3 or np.isnan(self.uncertainty).any():
+            return float("nan")
+        ranks = [np.argsort(np.argsort(each)).astype(float) for each in (error, self.uncertainty)]
+        return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def compare(model: Potential | TensorModel, samples: Sequence[Sample]) -> tuple[Comparison, ...]:
+    """Predictions for all labels: of a potential energies, forces and stresses; of a tensor model each property by element.
+
+    Args:
+        model: what predicts.
+        samples: with labels; what has none is left out.
+    """
+    if isinstance(model, Potential):
+        return _of_potential(model, samples)
+    found: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+    for sample in samples:
+        predictions = model.evaluate(model.prepare([sample.structure]))[0]
+        for prop, given, (values, uncertainty) in zip(model.properties, sample.values, predictions, strict=True):
+            if prop.pooling != "none":
+                if not np.isnan(given).any():
+                    found.setdefault((prop.name, ""), []).append((given[None], values[None], uncertainty[None]))
+                continue
+            there = ~np.isnan(given.reshape(len(given), -1)).any(axis=1)
+            for symbol in sample.structure.elements:
+                mine = there & np.array([s == symbol for s in sample.structure.species])
+                if mine.any():
+                    found.setdefault((prop.name, symbol), []).append((given[mine], values[mine], uncertainty[mine]))
+    units = {prop.name: prop.unit for prop in model.properties}
+    results = []
+    for (name, element), parts in sorted(found.items()):
+        given, values, uncertainty = (np.concatenate(each) for each in zip(*parts, strict=True))
+        results.append(Comparison(name, units[name], element, given, values, uncertainty))
+    return tuple(results)
+
+
+def _of_potential(potential: Potential, samples: Sequence[Sample]) -> tuple[Comparison, ...]:
+    energy, forces, stress = [], [], []
+    for sample in samples:
+        result, n = potential.energy_forces_stress(sample.structure), len(sample.structure)
+        if np.isfinite(sample.energy):
+            energy.append((sample.energy / n, result.energy / n))
+        if not np.isnan(sample.forces).any():
+            forces.append((sample.forces, result.forces))
+        if result.stress is not None and not np.isnan(sample.stress).any():
+            stress.append((sample.stress, result.stress))
+    results = []
+    for name, unit, pairs in (
+        ("energy", "eV/atom", energy),
+        ("forces", "eV/angstrom", forces),
+        ("stress", "eV/angstrom^3", stress),
+    ):
+        if pairs:
+            given, found = (np.concatenate([np.atleast_1d(each) for each in column]) for column in zip(*pairs, strict=True))
+            results.append(Comparison(name, unit, "", given, found, np.full(len(given), np.nan)))
+    return tuple(results)

@@ -1,0 +1,140 @@
+"""Features of a backbone that does not change: computed once, kept on disk, learnt from in minutes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxnmr.potential._container import contents, pack, unpack
+from jaxnmr.potential._irreps import Chunks
+from jaxnmr.potential._model import species_of
+from jaxnmr.potential._tensor_network import TensorConfig, backbone_chunks, feature_irreps
+from jaxnmr.potential._weights import flatten
+from jaxnmr.potential.nequip import NequipConfig
+from jaxnmr.potential.training._batches import FeatureBatch, StructureBatch, StructureBatches
+from jaxnmr.potential.training._samples import Sample
+
+__all__ = ["digest", "features", "standard_of"]
+
+_FORMAT, _VERSION = "jaxnmr-features", 1
+# Atoms that go through the backbone together.
+_ATOMS = 256
+
+
+def features(
+    config: TensorConfig, backbone: dict, samples: Sequence[Sample], cache: Path | None = None
+) -> tuple[FeatureBatch, np.ndarray]:
+    """Features of every atom that has a label, from all layers.
+
+    Args:
+        config: the model.
+        backbone: parameters of its backbone.
+        samples: structures and labels.
+        cache: folder in which features are kept, by what they depend on; None to compute them anyway.
+
+    Returns:
+        Features, species and labels of the atoms, in the samples' order; and the sample of each, (atom,).
+
+    Raises:
+        ValueError: a property of whole structures, which single atoms cannot teach; no label; as `StructureBatches`.
+    """
+    pooled = [prop.name for prop in config.properties if prop.pooling != "none"]
+    if pooled:
+        raise ValueError(f"frozen: {pooled[0]} is of whole structures; train it with the backbone (frozen = false).")
+    rows, labels, owner = [], [[] for _ in config.properties], []
+    for k, sample in enumerate(samples):
+        flat = [values.reshape(len(sample.structure), -1) for values in sample.values]
+        there = np.any([~np.isnan(values).any(axis=1) for values in flat], axis=0)
+        rows.append(np.flatnonzero(there))
+        owner.append(np.full(int(there.sum()), k))
+        for collected, values in zip(labels, sample.values, strict=True):
+            collected.append(values[there])
+    if not sum(map(len, rows)):
+        raise ValueError("samples: no atom has a label; look at the names of the files' columns.")
+    path = None if cache is None else cache / f"features-{_key(config, backbone, samples, rows)}.safetensors"
+    if path is not None and path.exists():
+        _, arrays = unpack(contents(path), str(path), _FORMAT, _VERSION)
+        chunks = tuple(arrays[irrep.name] for irrep in feature_irreps(config.network))
+        species = arrays["species"]
+    else:
+        chunks, species = _computed(config, backbone, samples, rows)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            names = [irrep.name for irrep in feature_irreps(config.network)]
+            pack(path, _FORMAT, _VERSION, "", dict(zip(names, chunks, strict=True)) | {"species": species})
+    values = tuple(np.concatenate(collected) for collected in labels)
+    return FeatureBatch(chunks, species, values), np.concatenate(owner)
+
+
+def standard_of(config: TensorConfig, batch: FeatureBatch) -> dict:
+    """Centre and size of each channel over some atoms: the parameters "standard"."""
+    made: dict = {}
+    dtype = jnp.zeros(()).dtype
+    for irrep, chunk in zip(feature_irreps(config.network), batch.chunks, strict=True):
+        array = np.asarray(chunk, np.float64)
+        own = {}
+        if irrep.kind == (0, 1):
+            centre = array.mean(axis=(0, 1))
+            array, own["centre"] = array - centre[None, None, :], jnp.asarray(centre, dtype)
+        size = np.sqrt(np.mean(array**2, axis=(0, 1)))
+        # Channels that hardly change would bring noise, and surprises far from these atoms.
+        least = 0.05 * np.sqrt(np.mean(size**2))
+        made[irrep.name] = own | {"size": jnp.asarray(np.maximum(size, max(float(least), 1e-6)), dtype)}
+    return made
+
+
+def digest(*parts: bytes | str | np.ndarray) -> str:
+    """A short fingerprint of what is given."""
+    found = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            found.update(str((part.shape, part.dtype.str)).encode())
+            found.update(np.ascontiguousarray(part).tobytes())
+        else:
+            found.update(part.encode() if isinstance(part, str) else part)
+        found.update(b"\0")
+    return found.hexdigest()[:16]
+
+
+def _computed(
+    config: TensorConfig, backbone: dict, samples: Sequence[Sample], rows: Sequence[np.ndarray]
+) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    most = max(len(sample.structure) for sample in samples)
+    batches = StructureBatches(config.network, config.properties, samples, max(1, _ATOMS // most))
+
+    ready: dict[int, tuple[tuple[np.ndarray, ...], np.ndarray]] = {}
+    for members, batch in batches.ordered():
+        made, species = _compute(config.network, backbone, batch)
+        chunks, species = [np.asarray(chunk) for chunk in made], np.asarray(species)
+        start = 0
+        for k in members:
+            wanted = start + rows[k]
+            ready[int(k)] = tuple(chunk[wanted] for chunk in chunks), species[wanted]
+            start += len(samples[k].structure)
+    order = range(len(samples))
+    chunks = tuple(np.concatenate([ready[k][0][c] for k in order]) for c in range(len(ready[0][0])))
+    return chunks, np.concatenate([ready[k][1] for k in order])
+
+
+@partial(jax.jit, static_argnums=0)
+def _compute(network: NequipConfig, backbone: dict, batch: StructureBatch) -> tuple[Chunks, Array]:
+    dtype = jax.tree.leaves(backbone)[0].dtype
+    vectors = batch.graph.vectors(jnp.asarray(batch.positions, dtype), jnp.asarray(batch.cell, dtype))
+    return backbone_chunks(network, backbone, vectors, batch.graph), species_of(network, batch.graph)
+
+
+def _key(config: TensorConfig, backbone: dict, samples: Sequence[Sample], rows: Sequence[np.ndarray]) -> str:
+    parts: list[bytes | str | np.ndarray] = [config.network.model_dump_json()]
+    parts += [np.asarray(array) for _, array in sorted(flatten(backbone).items())]
+    for sample, mine in zip(samples, rows, strict=True):
+        structure = sample.structure
+        parts += [" ".join(structure.species), np.asarray(structure.positions), str(structure.pbc), mine]
+        parts += [] if structure.cell is None else [np.asarray(structure.cell)]
+    return digest(*parts)

@@ -1,0 +1,324 @@
+"""The training itself: steps, validation, running means, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxnmr.errors import missing_extra
+from jaxnmr.potential._weights import flatten
+from jaxnmr.potential.training._checkpoint import read_checkpoint, write_checkpoint
+from jaxnmr.potential.training._settings import Settings
+from jaxnmr.potential.training._tasks import Measure, Sums
+
+__all__ = ["CHECKPOINT", "METRICS", "Batches", "Progress", "Score", "Task", "judge", "optimise"]
+
+METRICS, CHECKPOINT = "metrics.jsonl", "checkpoint.safetensors"
+
+
+class Score(NamedTuple):
+    """An error over a set: root mean square and mean absolute, in the unit, and of how many numbers."""
+
+    name: str
+    unit: str
+    rmse: float
+    mae: float
+    count: int
+
+
+class Progress(NamedTuple):
+    """How far a training is.
+
+    Attributes:
+        epoch: finished epochs.
+        epochs: at most.
+        step: finished steps.
+        train_loss: mean over the epoch's steps.
+        validation_loss: of the running mean of parameters; NaN without validation.
+        scores: on the validation set.
+        best: whether it is the best so far.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    train_loss: float
+    validation_loss: float
+    scores: tuple[Score, ...]
+    best: bool
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What is to be learnt; see `EnergyTask` and `TensorTask`."""
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """What is reported."""
+        ...
+
+    def sums(self, params: dict, batch: Any) -> Sums:
+        """Loss and errors of a batch."""
+        ...
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """Where batches come from; see `StructureBatches` and `FeatureBatches`."""
+
+    count: int
+
+    def epoch(self, seed: int, epoch: int) -> Iterator[Any]:
+        """All batches of an epoch."""
+        ...
+
+    def ordered(self) -> Iterator[tuple[np.ndarray, Any]]:
+        """All batches once."""
+        ...
+
+
+class _State(NamedTuple):
+    params: Any
+    ema: Any
+    best: Any
+    optimiser: Any
+    step: Array
+    loss: Array
+    weight: Array
+    best_loss: Array
+    waited: Array
+
+
+def optimise(
+    task: Task,
+    params: dict,
+    train: Batches,
+    validation: Batches | None,
+    settings: Settings,
+    *,
+    folder: Path | None = None,
+    fingerprint: str = "",
+    report: Callable[[Progress], None] | None = None,
+) -> tuple[dict, tuple[Progress, ...]]:
+    """Make the loss small.
+
+    Args:
+        task: loss and errors.
+        params: to start from.
+        train: batches to learn from.
+        validation: batches to choose the best epoch by; the last one is taken without.
+        settings: how.
+        folder: for checkpoint and metrics, taken up where they are found; None for neither.
+        fingerprint: of all that the training depends on.
+        report: called after each validation.
+
+    Returns:
+        The best parameters (their running mean) and the course.
+
+    Raises:
+        ValueError: names to freeze that are not there, a loss that is not finite, a checkpoint of another training.
+        ImportError: optax is not installed.
+    """
+    total = settings.epochs * train.count
+    optimiser = _optimiser(settings, params, total)
+    params = jax.tree.map(jnp.asarray, params)
+    zero, infinite = jnp.zeros((), jax.tree.leaves(params)[0].dtype), jnp.asarray(np.inf, jax.tree.leaves(params)[0].dtype)
+    start = _State(params, params, params, optimiser.init(params), jnp.zeros((), jnp.int32), zero, zero, infinite,
+                   jnp.zeros((), jnp.int32))  # fmt: skip
+    epoch, batch_in_epoch, course, state = 0, 0, [], start
+    if folder is not None:
+        found = read_checkpoint(folder / CHECKPOINT, start, fingerprint)
+        if found is not None:
+            state, place = _State(*found[0]), found[1]
+            epoch, batch_in_epoch = int(place["epoch"]), int(place["batch"])
+        course = _resumed(folder / METRICS, epoch)
+    step, sums = _step(task, optimiser, settings), jax.jit(lambda params, batch: task.sums(params, batch))
+
+    def save(epoch: int, batch: int) -> None:
+        if folder is not None:
+            write_checkpoint(folder / CHECKPOINT, state, {"fingerprint": fingerprint, "epoch": epoch, "batch": batch})
+
+    done = _stopped(settings, state)
+    while epoch < settings.epochs and not done:
+        for k, batch in enumerate(train.epoch(settings.seed, epoch)):
+            if k < batch_in_epoch:
+                continue
+            state = step(state, batch)
+            if (int(state.step)) % settings.checkpoint_steps == 0 and k + 1 < train.count:
+                _check_finite(state)
+                save(epoch, k + 1)
+        _check_finite(state)
+        epoch, batch_in_epoch = epoch + 1, 0
+        if epoch % settings.validate_epochs == 0 or epoch == settings.epochs:
+            state, progress = _validated(task, sums, state, validation, settings, epoch)
+            course.append(progress)
+            if folder is not None:
+                with (folder / METRICS).open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(_line(progress)) + "\n")
+            save(epoch, 0)
+            done = _stopped(settings, state)
+            if report is not None:
+                report(progress)
+    return state.best, tuple(course)
+
+
+def judge(task: Task, sums: Callable[[dict, Any], Sums], params: dict, batches: Batches) -> tuple[float, tuple[Score, ...]]:
+    """Loss and errors over a set.
+
+    Args:
+        task: whose measures are told.
+        sums: of the task, compiled once for all validations.
+        params: to judge.
+        batches: the set.
+    """
+    total: list[np.ndarray] | None = None
+    for _, batch in batches.ordered():
+        each = [np.asarray(part, np.float64) for part in sums(params, batch)]
+        total = each if total is None else [a + b for a, b in zip(total, each, strict=True)]
+    if total is None:
+        return math.nan, ()
+    loss, weight, absolute, square, count = total
+    scores = []
+    for k, measure in enumerate(task.measures):
+        if count[k]:
+            scores.append(
+                Score(
+                    measure.name,
+                    measure.unit,
+                    math.sqrt(square[k] / count[k]),
+                    float(absolute[k] / count[k]),
+                    int(count[k]),
+                )
+            )
+    return float(loss / max(weight, 1.0)), tuple(scores)
+
+
+def _optimiser(settings: Settings, params: dict, total: int) -> Any:
+    try:
+        import optax
+    except ImportError:
+        raise missing_extra("optax", "atoms") from None
+    names = flatten(params)
+    for prefix in settings.freeze:
+        if not any(name.startswith(prefix) for name in names):
+            known = sorted({"/".join(name.split("/")[:2]) for name in names})
+            raise ValueError(f"freeze: no parameter begins with {prefix!r}; there are {', '.join(known)}.")
+    prefixes = ("standard", *settings.freeze)
+    frozen = jax.tree_util.tree_map_with_path(
+        lambda path, _: "/".join(str(key.key) for key in path).startswith(prefixes), params
+    )
+    warm = round(settings.warmup * total)
+    schedule = optax.warmup_cosine_decay_schedule(
+        init_value=settings.learning_rate * (1.0 if warm == 0 else 1e-2),
+        peak_value=settings.learning_rate,
+        warmup_steps=warm,
+        decay_steps=max(total, warm + 1),
+        end_value=settings.learning_rate * settings.final_rate,
+    )
+    return optax.chain(
+        optax.masked(optax.set_to_zero(), frozen),
+        optax.clip_by_global_norm(settings.clip),
+        optax.adamw(schedule, weight_decay=settings.weight_decay),
+        optax.masked(optax.set_to_zero(), frozen),
+    )
+
+
+def _step(task: Task, optimiser: Any, settings: Settings) -> Callable[[_State, Any], _State]:
+    def loss(params: Any, batch: Any) -> tuple[Array, tuple[Array, Array]]:
+        sums = task.sums(params, batch)
+        return sums.loss / jnp.maximum(sums.weight, 1.0), (sums.loss, sums.weight)
+
+    @jax.jit
+    def step(state: _State, batch: Any) -> _State:
+        slopes, (added, weight) = jax.grad(loss, has_aux=True)(state.params, batch)
+        # optax mixes ranks and dtypes, which users may have forbidden.
+        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+            updates, optimiser_state = optimiser.update(slopes, state.optimiser, state.params)
+            params = jax.tree.map(lambda p, u: (p + u).astype(p.dtype), state.params, updates)
+            decay = jnp.minimum(settings.ema, (1.0 + state.step) / (10.0 + state.step))
+            ema = jax.tree.map(lambda old, new: (decay * old + (1 - decay) * new).astype(new.dtype), state.ema, params)
+        return state._replace(
+            params=params,
+            ema=ema,
+            optimiser=optimiser_state,
+            step=state.step + 1,
+            loss=state.loss + added,
+            weight=state.weight + weight,
+        )
+
+    return step
+
+
+def _validated(
+    task: Task,
+    sums: Callable[[dict, Any], Sums],
+    state: _State,
+    validation: Batches | None,
+    settings: Settings,
+    epoch: int,
+) -> tuple[_State, Progress]:
+    train_loss = float(state.loss / jnp.maximum(state.weight, 1.0))
+    loss, scores = (math.nan, ()) if validation is None else judge(task, sums, state.ema, validation)
+    best = validation is None or loss < float(state.best_loss)
+    zero = jnp.zeros_like(state.loss)
+    state = state._replace(
+        loss=zero,
+        weight=zero,
+        best=state.ema if best else state.best,
+        best_loss=jnp.asarray(loss if best else float(state.best_loss), zero.dtype),
+        waited=jnp.zeros_like(state.waited) if best else state.waited + settings.validate_epochs,
+    )
+    return state, Progress(epoch, settings.epochs, int(state.step), train_loss, loss, scores, best)
+
+
+def _stopped(settings: Settings, state: _State) -> bool:
+    return settings.patience is not None and int(state.waited) >= settings.patience
+
+
+def _check_finite(state: _State) -> None:
+    if not np.isfinite(float(state.loss)):
+        raise ValueError(
+            f"learning_rate: the loss is no longer finite at step {int(state.step)}; lower the rate or clip, and look for "
+            "labels far from all others."
+        )
+
+
+def _line(progress: Progress) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "epoch": progress.epoch,
+        "epochs": progress.epochs,
+        "step": progress.step,
+        "train_loss": progress.train_loss,
+        "validation_loss": None if math.isnan(progress.validation_loss) else progress.validation_loss,
+        "best": progress.best,
+    }
+    line["scores"] = [score._asdict() for score in progress.scores]
+    return line
+
+
+def _resumed(path: Path, epoch: int) -> list[Progress]:
+    """The course up to an epoch; later lines, written by a run that was cut off, are dropped."""
+    course, kept = [], []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if entry["epoch"] > epoch:
+            continue
+        kept.append(line)
+        loss = math.nan if entry["validation_loss"] is None else entry["validation_loss"]
+        scores = tuple(Score(**score) for score in entry["scores"])
+        course.append(
+            Progress(entry["epoch"], entry["epochs"], entry["step"], entry["train_loss"], loss, scores, entry["best"])
+        )
+    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    return course

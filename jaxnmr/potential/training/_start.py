@@ -1,0 +1,119 @@
+"""Models to start training from: anew, or on what another model has learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnmr.potential._card import ModelCard
+from jaxnmr.potential._model import initial_backbone
+from jaxnmr.potential._potential import Potential
+from jaxnmr.potential._prepare import LEAST_DISTANCE
+from jaxnmr.potential._property import HeadConfig, Property
+from jaxnmr.potential._tensor_model import TensorModel
+from jaxnmr.potential._tensor_network import TensorConfig, initial_heads, unit_standard
+from jaxnmr.potential._weights import EnergyScale, Weights
+from jaxnmr.potential.nequip import NequipConfig
+from jaxnmr.potential.training._frozen import features, standard_of
+from jaxnmr.potential.training._samples import Sample
+from jaxnmr.potential.training._scales import composition, energy_scale, property_scale
+from jaxnmr.structure import atomic_numbers, neighbor_pairs
+
+__all__ = ["average_neighbors", "elements_of", "new_potential", "new_tensor_model", "shifted_potential"]
+
+# Structures whose features tell the size of features where the backbone is trained along.
+_FOR_STANDARD = 32
+
+
+def elements_of(samples: Sequence[Sample]) -> tuple[int, ...]:
+    """Atomic numbers of all elements that are there."""
+    return tuple(sorted({int(z) for sample in samples for z in atomic_numbers(sample.structure)}))
+
+
+def average_neighbors(samples: Sequence[Sample], cutoff: float) -> float:
+    """Mean number of neighbours over the atoms of at most 50 structures."""
+    some = samples[:: max(1, len(samples) // 50)]
+    pairs = sum(neighbor_pairs(sample.structure, cutoff)[0].size for sample in some)
+    return max(1.0, pairs / sum(len(sample.structure) for sample in some))
+
+
+def new_potential(config: NequipConfig, samples: Sequence[Sample], *, seed: int = 0) -> Potential:
+    """A potential with random weights whose energy scale and references fit the labels.
+
+    Args:
+        config: sizes and elements.
+        samples: what will be learnt from.
+        seed: of the weights.
+    """
+    _check_distances(samples, config)
+    one, two = jax.random.split(jax.random.key(seed))
+    channels = config.outputs[-1][0].channels
+    params = {"backbone": initial_backbone(config, one), "energy": {"0e": 0.1 * jax.random.normal(two, (channels, 1))}}
+    return Potential.from_weights(Weights(config, params, energy_scale(config, samples), ModelCard()))
+
+
+def shifted_potential(potential: Potential, samples: Sequence[Sample]) -> Potential:
+    """A potential whose references are moved to the energies of the samples, for they often count from another zero.
+
+    Args:
+        potential: as it was trained elsewhere.
+        samples: what will be learnt from.
+    """
+    labelled = [sample for sample in samples if np.isfinite(sample.energy)]
+    if not labelled:
+        return potential
+    differences = np.array([sample.energy - potential.energy(sample.structure) for sample in labelled])
+    moved = np.linalg.lstsq(composition(potential.config, labelled), differences, rcond=1e-8)[0]
+    scale = EnergyScale(np.asarray(potential.scale.references) + moved, potential.scale.scale, potential.scale.shift)
+    return Potential(potential.config, potential.params, scale, potential.card)
+
+
+def new_tensor_model(
+    backbone: NequipConfig | Potential | TensorModel,
+    properties: Sequence[Property],
+    samples: Sequence[Sample],
+    *,
+    heads: HeadConfig | None = None,
+    seed: int = 0,
+) -> TensorModel:
+    """A tensor model with random heads on a new backbone or on that of another model, scaled to the labels.
+
+    Args:
+        backbone: sizes of a new one, or a model whose own is taken.
+        properties: what is to be predicted, in the order of the samples' values.
+        samples: what will be learnt from.
+        heads: their sizes.
+        seed: of the weights.
+
+    Raises:
+        ValueError: a property without any label.
+    """
+    if isinstance(backbone, NequipConfig):
+        network, key = backbone, jax.random.key(seed)
+        weights = initial_backbone(network, jax.random.fold_in(key, 1))
+    else:
+        network = backbone.config if isinstance(backbone, Potential) else backbone.config.network
+        weights = backbone.params["backbone"]
+    config = TensorConfig(network=network, properties=tuple(properties), heads=heads or HeadConfig())
+    _check_distances(samples, network)
+    scales = [property_scale(network, prop, place, samples) for place, prop in enumerate(properties)]
+    params = {
+        "backbone": jax.tree.map(jnp.asarray, weights),
+        "standard": unit_standard(network),
+        "heads": initial_heads(config, jax.random.key(seed)),
+    }
+    if all(prop.pooling == "none" for prop in properties):
+        some = samples[:: max(1, len(samples) // _FOR_STANDARD)]
+        params["standard"] = standard_of(config, features(config, params["backbone"], some)[0])
+    return TensorModel.from_parts(config, params, scales)
+
+
+def _check_distances(samples: Sequence[Sample], config: NequipConfig) -> None:
+    """Early, and with the frame's name."""
+    for sample in samples:
+        distances = neighbor_pairs(sample.structure, config.cutoff)[3]
+        if distances.size and distances.min() < LEAST_DISTANCE:
+            raise ValueError(f"{sample.source}: two atoms are {distances.min():.2g} Å apart; correct the frame, or drop it.")

@@ -1,0 +1,170 @@
+"""Training from samples to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnmr.potential._potential import Potential
+from jaxnmr.potential._tensor_model import TensorModel
+from jaxnmr.potential._tensor_network import Calibration
+from jaxnmr.potential._weights import flatten
+from jaxnmr.potential.training._batches import FeatureBatches, StructureBatches
+from jaxnmr.potential.training._calibrate import fit_calibration
+from jaxnmr.potential.training._frozen import digest, features, standard_of
+from jaxnmr.potential.training._loop import Progress, optimise
+from jaxnmr.potential.training._samples import Sample
+from jaxnmr.potential.training._settings import Settings
+from jaxnmr.potential.training._tasks import EnergyTask, TensorTask
+
+__all__ = ["Trained", "calibrated", "train"]
+
+
+class Trained(NamedTuple):
+    """The result of a training.
+
+    Attributes:
+        model: with the best parameters (their running mean), uncertainties calibrated on the validation set.
+        course: each validation.
+    """
+
+    model: Potential | TensorModel
+    course: tuple[Progress, ...]
+
+
+def train(
+    model: Potential | TensorModel,
+    samples: Sequence[Sample],
+    validation: Sequence[Sample] = (),
+    settings: Settings | None = None,
+    *,
+    frozen: bool = False,
+    folder: Path | None = None,
+    cache: Path | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> Trained:
+    """Fit a model to labels.
+
+    Deterministic on one machine: the same model, samples and settings give the same result, also when the training was
+    interrupted in between and taken up from its checkpoint.
+
+    Args:
+        model: to start from; see `new_potential` and `new_tensor_model`.
+        samples: to learn from.
+        validation: to choose the best epoch by and to calibrate uncertainties on.
+        settings: how.
+        frozen: leave the backbone of a tensor model as it is and learn from features computed once.
+        folder: for checkpoint and metrics (JSON lines), taken up where they are found.
+        cache: folder for frozen features, which serve other trainings too; `folder` unless given.
+        report: called after each validation.
+
+    Raises:
+        ValueError: a potential with frozen features, labels that are missing, or as `jaxnmr.potential.training.optimise`.
+        ImportError: flax, e3nn-jax, optax or safetensors is not installed.
+    """
+    settings = settings or Settings()
+    if isinstance(model, Potential):
+        if frozen:
+            raise ValueError("frozen: energies need the backbone to move; use freeze = ['backbone/layer_0', ...] instead.")
+        return _train_potential(model, samples, validation, settings, folder, report)
+    config, params = model.config, dict(model.params)
+    if frozen:
+        cache = folder if cache is None else cache
+        learnt = features(config, params["backbone"], samples, cache)[0]
+        held = features(config, params["backbone"], validation, cache)[0] if validation else None
+        backbone, params = params.pop("backbone"), params | {"standard": standard_of(config, learnt)}
+        batches = FeatureBatches(learnt, settings.batch_size)
+        judged = None if held is None else FeatureBatches(held, 1024)
+    else:
+        backbone = None
+        batches = StructureBatches(config.network, config.properties, samples, settings.batch_size)
+        judged = StructureBatches(config.network, config.properties, validation, settings.batch_size) if validation else None
+    task = TensorTask(config, model.scales, settings)
+    found, course = optimise(
+        task,
+        params,
+        batches,
+        judged,
+        settings,
+        folder=folder,
+        fingerprint=_fingerprint(model, samples, settings, frozen),
+        report=report,
+    )
+    whole = found if backbone is None else found | {"backbone": backbone}
+    done = TensorModel(config, whole, model.scales, model.calibrations, model.card)
+    if judged is not None:
+        done = _calibrated(done, task, found, judged)
+    return Trained(done, course)
+
+
+def calibrated(model: TensorModel, samples: Sequence[Sample]) -> TensorModel:
+    """The model with uncertainties that fit its errors on samples it has not seen.
+
+    Args:
+        model: trained.
+        samples: held out.
+    """
+    task = TensorTask(model.config, model.scales, Settings())
+    batches = StructureBatches(model.config.network, model.config.properties, samples, 4)
+    return _calibrated(model, task, model.params, batches)
+
+
+def _train_potential(
+    model: Potential,
+    samples: Sequence[Sample],
+    validation: Sequence[Sample],
+    settings: Settings,
+    folder: Path | None,
+    report: Callable[[Progress], None] | None,
+) -> Trained:
+    if not any(np.isfinite(sample.energy) or np.isfinite(sample.forces).any() for sample in samples):
+        raise ValueError("samples: none has an energy or forces; look at the names of the files' columns and entries.")
+    references = np.asarray(model.scale.references) + float(model.scale.shift)
+    batches = StructureBatches(model.config, (), _bare(samples), settings.batch_size, references)
+    judged = StructureBatches(model.config, (), _bare(validation), settings.batch_size, references) if validation else None
+    found, course = optimise(
+        EnergyTask(model.config, model.scale, settings),
+        model.params,
+        batches,
+        judged,
+        settings,
+        folder=folder,
+        fingerprint=_fingerprint(model, samples, settings, False),
+        report=report,
+    )
+    return Trained(Potential(model.config, found, model.scale, model.card), course)
+
+
+def _bare(samples: Sequence[Sample]) -> list[Sample]:
+    return [sample._replace(values=()) for sample in samples]
+
+
+def _calibrated(
+    model: TensorModel, task: TensorTask, params: dict, batches: StructureBatches | FeatureBatches
+) -> TensorModel:
+    found: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = [[] for _ in model.properties]
+    compute = jax.jit(lambda params, batch: task.spreads(params, batch))
+    for _, batch in batches.ordered():
+        for collected, each in zip(found, compute(params, batch), strict=True):
+            error, spread, size = (np.asarray(part, np.float64) for part in each)
+            collected.append((error, spread, size))
+    calibrations = []
+    for collected in found:
+        error, spread, size = (np.concatenate(part) for part in zip(*collected, strict=True))
+        numbers = fit_calibration(error, spread, size)
+        calibrations.append(Calibration(*(jax.numpy.asarray(number, model.dtype) for number in numbers)))
+    return TensorModel(model.config, model.params, model.scales, tuple(calibrations), model.card)
+
+
+def _fingerprint(model: Potential | TensorModel, samples: Sequence[Sample], settings: Settings, frozen: bool) -> str:
+    # What may change without making it another training.
+    free = {"patience", "checkpoint_steps", "validate_epochs"}
+    parts: list[bytes | str | np.ndarray] = [model.config.model_dump_json(), settings.model_dump_json(exclude=free)]
+    parts += [str(frozen), *(np.asarray(array) for _, array in sorted(flatten(model.params).items()))]
+    for sample in samples:
+        parts += [np.asarray(sample.structure.positions), np.asarray(sample.energy), sample.forces, *sample.values]
+    return digest(*parts)

@@ -1,0 +1,298 @@
+"""Training on labels that a model of known weights made: they are learnt, and an interrupted run ends as an unbroken one."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jaxnmr.potential import EFG, SHIELDING, HeadConfig, NequipConfig, Property
+from jaxnmr.potential.training import (
+    Sample,
+    Settings,
+    as_sample,
+    check_plausible,
+    compare,
+    new_potential,
+    new_tensor_model,
+    read_samples,
+    shifted_potential,
+    train,
+)
+from jaxnmr.potential.training._batches import StructureBatches
+from jaxnmr.potential.training._calibrate import fit_calibration
+from jaxnmr.potential.training._tasks import EnergyTask, TensorTask
+from jaxnmr.structure import Structure, write
+from tests.potential.small import CONFIG, small_potential, small_tensor_model
+
+pytest.importorskip("optax")
+pytest.importorskip("safetensors")
+CELL = np.array([[4.1, 0.0, 0.0], [-0.9, 3.9, 0.0], [0.4, 0.7, 4.4]])
+# One layer: a few products, compiled in seconds.
+CONFIG = CONFIG.model_copy(update={"n_layers": 1})
+TENSORS = NequipConfig(**CONFIG.model_dump() | {"hidden_irreps": "4x0e+3x1o+2x2e", "l_max": 2, "scalar_output": False})
+HEADS = HeadConfig(channels=4, width=8, depth=1, members=2)
+
+
+def crystals(count, seed=0):
+    rng = np.random.default_rng(seed)
+    grid = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    return [Structure(["Si", "O", "O", "H"], (grid + 0.03 * rng.normal(size=(4, 3))) @ CELL, CELL) for _ in range(count)]
+
+
+def molecules(count, seed=5):
+    rng = np.random.default_rng(seed)
+    water = np.array([[0, 0, 0], [0.96, 0, 0], [-0.3, 0.9, 0]])
+    return [Structure(["O", "H", "H"], water + 0.05 * rng.normal(size=(3, 3))) for _ in range(count)]
+
+
+def labelled(potential, structures):
+    """Samples with a potential's energies, forces and stresses."""
+    samples = []
+    for structure in structures:
+        result = potential.energy_forces_stress(structure)
+        stress = np.full((3, 3), np.nan) if result.stress is None else result.stress
+        samples.append(Sample(structure, result.energy, result.forces, stress, (), "made"))
+    return samples
+
+
+@pytest.fixture(scope="module")
+def energies():
+    return labelled(small_potential(CONFIG), [*crystals(10), *molecules(6)])
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    """Of two elements only: hydrogen has no label, and one crystal has a single one."""
+    model, samples = small_tensor_model(network=TENSORS), []
+    for k, structure in enumerate(crystals(10)):
+        done = model.label(structure)
+        sigma, efg = np.array(done.shielding), np.array(done.efg)
+        sigma[3], efg[3] = np.nan, np.nan
+        if k == 0:
+            sigma[1:], efg[:] = np.nan, np.nan
+        samples.append(as_sample(Structure(structure.species, structure.positions, CELL, shielding=sigma, efg=efg),
+                                 (SHIELDING, EFG)))  # fmt: skip
+    return samples
+
+
+def test_the_loss_vanishes_for_the_model_that_made_the_labels(energies, tensors):
+    """Energies without references, forces, stresses and tensors, through batches with fillers: to rounding."""
+    potential, model = small_potential(CONFIG), small_tensor_model(network=TENSORS)
+    references = np.asarray(potential.scale.references) + float(potential.scale.shift)
+    task, batches = EnergyTask(CONFIG, potential.scale, Settings()), StructureBatches(CONFIG, (), energies, 4, references)
+    sums = [task.sums(potential.params, batch) for _, batch in batches.ordered()]
+    assert float(sum(each.loss for each in sums)) < 1e-18
+    assert float(sum(each.weight for each in sums)) == 16
+    assert np.sum([each.count for each in sums], axis=0).tolist() == [16, 10 * 12 + 6 * 9, 90]
+    task = TensorTask(model.config, model.scales, Settings())
+    batches = StructureBatches(TENSORS, model.properties, tensors, 4)
+    sums = [task.sums(model.params, batch) for _, batch in batches.ordered()]
+    assert np.max([each.absolute for each in sums]) < 1e-9
+    assert np.sum([each.count for each in sums], axis=0).tolist() == [9 * (9 * 3 + 1), 9 * 9 * 3]
+    # Not a test of nothing: one sign turned, and all three errors are of the size of the labels.
+    wrong = [sample._replace(forces=-sample.forces, stress=-sample.stress) for sample in energies]
+    batch = next(StructureBatches(CONFIG, (), wrong, 16, references).ordered())[1]
+    errors = EnergyTask(CONFIG, potential.scale, Settings()).sums(potential.params, batch)
+    assert (np.asarray(errors.square)[1:] > 0).all()
+
+
+@pytest.mark.slow
+def test_a_potential_learns(energies):
+    """Twenty epochs bring validation forces below half of their size, and fit references at once."""
+    learn, choose = energies[:8] + energies[10:14], energies[8:10] + energies[14:]
+    model = new_potential(CONFIG, learn)
+    done = train(model, learn, choose, Settings(epochs=40, batch_size=4, learning_rate=2e-2, ema=0.9))
+    assert done.course[-1].validation_loss < 0.3 * done.course[0].validation_loss
+    force = next(each for each in compare(done.model, choose) if each.name == "forces")
+    assert force.r2 > 0.5
+    assert [progress.epoch for progress in done.course] == list(range(1, 41))
+
+
+@pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_tensors_are_learnt(tensors, frozen):
+    """Heads on frozen features, and all together; elements without labels stay unknown, uncertainties are calibrated."""
+    base = small_tensor_model(network=TENSORS, seed=3)
+    start = new_tensor_model(base, (SHIELDING, EFG), tensors[:8], heads=HEADS)
+    settings = Settings(epochs=150 if frozen else 30, batch_size=8, learning_rate=2e-2, ema=0.9)
+    done = train(start, tensors[:8], tensors[8:], settings, frozen=frozen)
+    same = jax.tree.map(np.array_equal, done.model.params["backbone"], base.params["backbone"])
+    assert all(jax.tree.leaves(same)) if frozen else not any(jax.tree.leaves(same))
+    assert done.model.predicts("efg") == ("O", "Si")
+    assert done.course[-1].train_loss < 0.2 * done.course[0].train_loss
+    for each in compare(done.model, tensors[8:]):
+        assert 0.3 < each.coverage(1.0) <= 1.0
+        assert np.isfinite(each.uncertainty).all()
+    assert np.isnan(done.model.shielding(tensors[0].structure)[3]).all()
+
+
+@pytest.mark.slow
+def test_layers_frozen_by_name_stay(energies):
+    """Names as the parameters are called; a name that is not there is an error which lists those that are."""
+    model = new_potential(CONFIG, energies)
+    settings = Settings(epochs=2, freeze=("backbone/layer_0/mix",))
+    done = train(model, energies, (), settings).model
+    before, after = model.params["backbone"]["layer_0"], done.params["backbone"]["layer_0"]
+    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, before["mix"], after["mix"])))
+    assert not any(jax.tree.leaves(jax.tree.map(np.array_equal, before["skip"], after["skip"])))
+    with pytest.raises(ValueError, match="no parameter begins with 'backbone/layer_7'; there are backbone/layer_0"):
+        train(model, energies, (), Settings(freeze=("backbone/layer_7",)))
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_an_interrupted_training_ends_as_an_unbroken_one(tensors, tmp_path, monkeypatch, frozen):
+    """Ended in the middle of an epoch, without a farewell: parameters and metrics equal bit by bit in the end."""
+    start = new_tensor_model(TENSORS, (SHIELDING, EFG), tensors[:8], heads=HEADS)
+    settings = Settings(epochs=4, batch_size=2 if not frozen else 4, checkpoint_steps=3)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir(), broken.mkdir()
+    expected = train(start, tensors[:8], tensors[8:], settings, frozen=frozen, folder=whole)
+
+    from jaxnmr.potential.training import _loop
+
+    step, count = _loop._step, [0]
+
+    def mortal(*arguments):
+        inner = step(*arguments)
+
+        def run(state, batch):
+            count[0] += 1
+            if count[0] == 8:  # two steps after a checkpoint
+                raise Killed
+            return inner(state, batch)
+
+        return run
+
+    monkeypatch.setattr(_loop, "_step", mortal)
+    with pytest.raises(Killed):
+        train(start, tensors[:8], tensors[8:], settings, frozen=frozen, folder=broken)
+    monkeypatch.setattr(_loop, "_step", step)
+    # What a run wrote after its last checkpoint is dropped.
+    with (broken / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "half a li')
+    found = train(start, tensors[:8], tensors[8:], settings, frozen=frozen, folder=broken)
+    for a, b in zip(jax.tree.leaves(found.model), jax.tree.leaves(expected.model), strict=True):
+        assert np.array_equal(a, b)
+    assert (broken / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
+    assert [json.loads(line)["epoch"] for line in (whole / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3, 4]
+    assert found.course == expected.course
+    with pytest.raises(ValueError, match="checkpoint of a training with other settings"):
+        train(start, tensors[:8], tensors[8:], settings.model_copy(update={"learning_rate": 1e-4}), frozen=frozen,
+              folder=broken)  # fmt: skip
+
+
+def test_frozen_features_are_kept(tensors, tmp_path, monkeypatch):
+    """The second time they come from the disk; other structures have others."""
+    from jaxnmr.potential.training import _frozen
+
+    config = small_tensor_model(network=TENSORS).config
+    backbone = small_tensor_model(network=TENSORS).params["backbone"]
+    first, owner = _frozen.features(config, backbone, tensors, tmp_path)
+    assert owner.tolist() == [0] + [k for k in range(1, 10) for _ in range(3)]
+    monkeypatch.setattr(_frozen, "_computed", None)
+    again, _ = _frozen.features(config, backbone, tensors, tmp_path)
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
+        assert np.array_equal(a, b, equal_nan=True)
+    with pytest.raises(TypeError):
+        _frozen.features(config, backbone, tensors[1:], tmp_path)
+
+
+def test_calibration_finds_what_made_the_errors():
+    """Errors of a = 2 times the spread and a floor of 0.3 sizes: both within 10 % from 4000 tensors."""
+    rng = np.random.default_rng(0)
+    spread, size = np.exp(rng.normal(size=4000)), np.full(4000, 1.7)
+    deviation = np.sqrt((2 * spread) ** 2 + (0.3 * size) ** 2)
+    error = np.sqrt(np.mean((deviation[:, None] * rng.normal(size=(4000, 9))) ** 2, axis=1))
+    factor, floor = fit_calibration(error, spread, size)
+    assert factor == pytest.approx(2, rel=0.1)
+    assert floor == pytest.approx(0.3, rel=0.1)
+
+
+def test_references_move_to_labels_of_another_zero(energies):
+    """Energies from another program: per-element differences are found by least squares."""
+    potential = small_potential(CONFIG)
+    moved = [s._replace(energy=s.energy + 3.0 * s.structure.species.count("O") - 7.0 * s.structure.species.count("H"))
+             for s in energies]  # fmt: skip
+    found = shifted_potential(potential, moved)
+    assert compare(found, moved)[0].rmse < 1e-9
+
+
+def test_labels_come_from_files(tmp_path, energies):
+    """Columns and entries by their names; Voigt's order; a property of one's own; shieldings of magres."""
+    path = tmp_path / "a.extxyz"
+    rows = "O 0 0 0 0.1 0.2 0.3 -0.5\nH 0.96 0 0 0 0 0 0.25\nH -0.3 0.9 0 0 0 0 0.25\n"
+    head = 'Properties=species:S:1:pos:R:3:dft_forces:R:3:charge:R:1 Lattice="9 0 0 0 9 0 0 0 9" my_energy=-3.5'
+    path.write_text(f'3\n{head} stress="1 2 3 4 5 6"\n{rows}')
+    charge = Property(name="charge", irreps="0e")
+    names = {"energy": "my_energy", "forces": "dft_forces"}
+    from jaxnmr.potential.training import LabelNames
+
+    (sample,) = read_samples([path], (charge,), LabelNames(**names))
+    assert sample.energy == -3.5
+    assert sample.forces[0].tolist() == [0.1, 0.2, 0.3]
+    assert sample.stress.tolist() == [[1, 6, 5], [6, 2, 4], [5, 4, 3]]
+    assert sample.values[0].tolist() == [-0.5, 0.25, 0.25]
+    with pytest.raises(ValueError, match=r"no frame of .* has any label; looked for energy, forces, .*efg"):
+        read_samples([path], (EFG,), LabelNames(stress=None))
+    sigma = np.full((3, 3, 3), np.nan)
+    sigma[0] = np.arange(9.0).reshape(3, 3)
+    write(Structure(["O", "H", "H"], sample.structure.positions, shielding=sigma), tmp_path / "b.magres")
+    (sample,) = read_samples([tmp_path / "b.magres"], (SHIELDING,))
+    assert np.array_equal(sample.values[0], sigma, equal_nan=True)
+
+
+FRAME = "2\nProperties=species:S:1:pos:R:3:forces:R:{}:efg:R:9 energy={}\nO 0 0 0 {} {}\nO 1.2 0 0 {} {}\n"
+ZERO = "0 0 0 0 0 0 0 0 0"
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (FRAME.format(2, 1, "0 0", ZERO, "0 0", ZERO), r"forces: .*bad.extxyz, frame 1 has \(2, 2\); \(2, 3\) is needed"),
+        (FRAME.format(3, "1 2", "0 0 0", ZERO, "0 0 0", ZERO), None),
+        (FRAME.format(3, '"1 2"', "0 0 0", ZERO, "0 0 0", ZERO), r"energy: .*frame 1 has \(2,\)"),
+        (FRAME.format(3, 1, "0 nan 0", ZERO, "0 0 0", ZERO), "forces: .*frame 1 has numbers that are not finite"),
+        (FRAME.format(3, 1, "0 0 0", "1 0 0 0 1 0 0 0 1", "0 0 0", ZERO), "efg: .*frame 1 has the trace 3"),
+        (FRAME.format(3, 1, "0 0 0", "0 1 0 0 0 0 0 0 0", "0 0 0", ZERO), "efg: .*frame 1 is not symmetric by 1"),
+        (FRAME.format(3, 1, "0 0 0", "0 nan 0 0 0 0 0 0 0", "0 0 0", ZERO), "efg.*not finite"),
+    ],
+)
+def test_labels_of_a_wrong_kind_are_named_with_file_and_frame(tmp_path, frame, message):
+    path = tmp_path / "bad.extxyz"
+    path.write_text(FRAME.format(3, 1, "0 0 0", ZERO, "0 0 0", ZERO) + frame)
+    if message is None:
+        assert len(read_samples([path], (EFG,))) == 2
+        return
+    with pytest.raises(ValueError, match=message):
+        read_samples([path], (EFG,))
+
+
+def test_labels_that_cannot_be_meant(energies):
+    """Gradients given as forces, another unit, shifts given as shieldings; the right ones pass."""
+    potential, start = small_potential(CONFIG), crystals(1)[0]
+    rng, frames = np.random.default_rng(0), []
+    for k in range(8):
+        frames.append(Structure(start.species, start.positions + 0.02 * k * rng.normal(size=(4, 3)), CELL))
+    samples = labelled(potential, frames)
+    check_plausible(samples)
+    with pytest.raises(ValueError, match="a factor of -1 means that gradients came for forces"):
+        check_plausible([sample._replace(forces=-sample.forces) for sample in samples])
+    with pytest.raises(ValueError, match="other units"):
+        check_plausible([sample._replace(forces=sample.forces * 0.0367) for sample in samples])
+    sigma = 30.0 * np.tile(np.eye(3), (4, 1, 1))
+    shielded = Structure(start.species, start.positions, CELL, shielding=sigma)
+    check_plausible([as_sample(shielded, (SHIELDING,))], (SHIELDING,))
+    shifted = Structure(start.species, start.positions, CELL, shielding=-sigma)
+    with pytest.raises(ValueError, match="look like shifts"):
+        check_plausible([as_sample(shifted, (SHIELDING,))], (SHIELDING,))
+
+
+def test_atoms_that_overlap_are_named_with_their_frame(energies):
+    near = Structure(["O", "O"], [[0, 0, 0], [0.1, 0, 0]])
+    sample = Sample(near, 0.0, np.zeros((2, 3)), np.full((3, 3), np.nan), (), "a.extxyz, frame 7")
+    with pytest.raises(ValueError, match=r"a.extxyz, frame 7: two atoms are 0.1 Å apart"):
+        new_potential(CONFIG, [*energies, sample])
