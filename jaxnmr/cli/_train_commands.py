@@ -1,0 +1,64 @@
+"""The flags of `train` and `predict`. Nothing heavy is imported before one of them runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jaxnmr.cli._commands import BEGAN
+from jaxnmr.cli._say import plainly
+
+__all__ = ["predict", "train"]
+
+
+def train(
+    config: Annotated[
+        Path,
+        typer.Argument(help="A TOML file with the tables data, model, training, card, output.", show_default=False),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder of model and report; by default <config>-model beside it.", show_default=False
+        ),
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew where a checkpoint is found.")] = False,
+    x64: Annotated[bool, typer.Option("--x64", help="Double precision.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The errors on stdout as JSON.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, and stop.")] = False,
+) -> None:
+    """Train a potential, or a model of shieldings, field gradients and other properties, on one's own structures.
+
+    Without model.properties a potential is learnt from energies, forces and stresses of extxyz files; with
+    properties = ["shielding", "efg"] tensors, from extxyz or magres. model.start takes up a model file or foundation
+    weights (.nqx); with frozen = true its features are computed once and heads are trained on them in minutes. Interrupted,
+    the same command goes on from the last checkpoint. The folder holds model.safetensors, metrics.jsonl and a report.
+    """
+    began = BEGAN.get() or time.perf_counter()
+    with plainly("train"):
+        from jaxnmr.cli import _train
+        from jaxnmr.cli._train_config import read_config
+
+        ready = read_config(config, output)
+        _train.train(ready, restart=restart, dry_run=dry_run, as_json=as_json, x64=x64, began=began)
+
+
+def predict(
+    structures: Annotated[Path, typer.Argument(help="extxyz, magres or OUTCAR.", show_default=False)],
+    model: Annotated[Path, typer.Option("--model", "-m", help="A tensor model, .safetensors.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help=".magres (one structure), or .extxyz.", show_default=False)],
+    frame: Annotated[
+        int | None, typer.Option(help="Which frame of several, from 0; all of them by default.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    x64: Annotated[bool, typer.Option("--x64", help="Double precision.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Isotropic values and uncertainties on stdout as JSON.")] = False,
+) -> None:
+    """Predict shieldings and field gradients of every atom, and write them as a calculation would have been."""
+    with plainly("predict"):
+        from jaxnmr.cli import _predict
+
+        _predict.predict(structures, model, output, frame, force=force, x64=x64, as_json=as_json)

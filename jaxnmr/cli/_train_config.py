@@ -1,0 +1,110 @@
+"""What `jaxnmr train` learns from what, as TOML says it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from jaxnmr.cli._say import Failure
+from jaxnmr.cli._tables import Table, read_toml, validated
+from jaxnmr.potential import EFG, SHIELDING, HeadConfig, ModelCard, Property
+from jaxnmr.potential.training import LabelNames, Settings
+
+__all__ = ["Config", "Data", "Model", "Network", "read_config"]
+
+_KNOWN = {"shielding": SHIELDING, "efg": EFG}
+Files = tuple[Path, ...]
+
+
+class Data(Table):
+    """Files of structures with labels: extxyz, magres and whatever else holds tensors."""
+
+    train: Annotated[Files, Field(min_length=1)]
+    validation: Files = ()
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    test: Files = ()
+    names: LabelNames = LabelNames()
+    check: bool = True
+
+
+class Network(Table):
+    """Sizes of a new backbone; elements and the mean number of neighbours come from the data."""
+
+    cutoff: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
+    l_max: Annotated[int, Field(ge=0, le=11)] = 2
+    hidden_irreps: str = "32x0e+16x1o+8x2e"
+    n_layers: Annotated[int, Field(ge=1)] = 3
+    n_basis: Annotated[int, Field(ge=1)] = 8
+    radial_width: Annotated[int, Field(ge=1)] = 32
+    radial_depth: Annotated[int, Field(ge=0)] = 2
+    envelope_power: Annotated[int, Field(ge=2)] = 6
+    element_skip: bool = False
+    layer_norm: bool = False
+
+
+class Model(Table):
+    """A potential, or a model of properties: "shielding", "efg", or any other by its irreps."""
+
+    start: Path | None = None
+    properties: tuple[Property, ...] = ()
+    frozen: bool = False
+    network: Network | None = None
+    heads: HeadConfig = HeadConfig()
+
+    @field_validator("properties", mode="before")
+    @classmethod
+    def _by_name(cls, given: object) -> object:
+        if isinstance(given, list | tuple):
+            return [_KNOWN.get(each, each) if isinstance(each, str) else each for each in given]
+        return given
+
+
+class Output(Table):
+    """The folder of model, metrics, checkpoint and report."""
+
+    folder: Path
+
+
+class Config(Table):
+    """The whole."""
+
+    data: Data
+    model: Model = Model()
+    training: Settings = Settings()
+    card: ModelCard = ModelCard()
+    output: Output
+
+
+def read_config(path: Path, output: Path | None) -> Config:
+    """The tables of a TOML file, checked; paths in it count from its folder.
+
+    Args:
+        path: the file.
+        output: the folder, instead of that of the file.
+
+    Raises:
+        Failure: no such file, not TOML, an unknown key, values that exclude each other.
+    """
+    raw, folder = read_toml(path), path.parent
+    data, model = raw.get("data"), raw.get("model")
+    if isinstance(data, dict):
+        for name in ("train", "validation", "test"):
+            given = data.get(name)
+            files = [given] if isinstance(given, str) else given
+            if isinstance(files, list):
+                data[name] = [str(folder / each) if isinstance(each, str) else each for each in files]
+    if isinstance(model, dict) and isinstance(model.get("start"), str):
+        model["start"] = str(folder / model["start"])
+    target = raw.setdefault("output", {})
+    if output is not None and isinstance(target, dict):
+        target["folder"] = str(output)
+    elif isinstance(target, dict):
+        target["folder"] = str(folder / target.get("folder", f"{path.stem}-model"))
+    config = validated(Config, raw, str(path))
+    if config.model.start is not None and config.model.network is not None:
+        raise Failure(f"{path}: model.network came together with model.start, whose own network is taken; give one of them.")
+    if config.model.frozen and (config.model.start is None or not config.model.properties):
+        raise Failure(f"{path}: model.frozen needs model.start (whose features are used) and model.properties; give both.")
+    return config

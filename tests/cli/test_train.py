@@ -1,0 +1,147 @@
+"""`jaxnmr train`: a folder with a model that loads, its metrics and its report; mistakes in one line."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import jaxnmr as jn
+from jaxnmr.cli import _main
+from jaxnmr.structure import Structure, write
+
+pytest.importorskip("optax")
+pytest.importorskip("safetensors")
+runner = CliRunner()
+
+SMALL = """
+[model.network]
+cutoff = 3.0
+l_max = 1
+hidden_irreps = "4x0e+2x1o"
+n_layers = 1
+radial_width = 4
+radial_depth = 1
+"""
+ENERGIES = SMALL + '[data]\ntrain = "frames.extxyz"\n[training]\nepochs = 2\nbatch_size = 4\n'
+TENSORS = (
+    '[model]\nproperties = ["shielding", { name = "charge", irreps = "0e" }]\n'
+    "heads = { channels = 2, width = 4, members = 2 }\n"
+    + SMALL.replace("n_layers = 1", "n_layers = 2")
+    + '[data]\ntrain = ["tensors.extxyz"]\ntest = "tensors.extxyz"\n[training]\nepochs = 2\n[card]\nname = "water"\n'
+)
+
+
+def waters(count):
+    rng = np.random.default_rng(0)
+    positions = np.array([[0, 0, 0], [0.96, 0, 0], [-0.3, 0.9, 0]])
+    return [Structure(["O", "H", "H"], positions + 0.05 * rng.normal(size=(3, 3))) for _ in range(count)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Springs between O and H for energies, and shieldings along the bonds."""
+    lines, frames = [], []
+    for structure in waters(12):
+        r = np.asarray(structure.positions)
+        bonds = r[1:] - r[0]
+        lengths = np.linalg.norm(bonds, axis=1)
+        pull = 40 * (lengths - 0.96)[:, None] * bonds / lengths[:, None]
+        forces = np.concatenate([pull.sum(axis=0)[None], -pull])
+        lines += ["3", f"Properties=species:S:1:pos:R:3:forces:R:3 energy={20 * np.sum((lengths - 0.96) ** 2) - 14:.8f}"]
+        lines += [f"{s} " + " ".join(f"{x:.8f}" for x in (*a, *f)) for s, a, f in zip("OHH", r, forces, strict=True)]
+        sigma = 30 * np.tile(np.eye(3), (3, 1, 1)) + np.concatenate(
+            [np.zeros((1, 3, 3)), 9 * bonds[:, :, None] * bonds[:, None]]
+        )
+        frames.append(Structure(["O", "H", "H"], r, shielding=sigma))
+    (tmp_path / "frames.extxyz").write_text("\n".join(lines) + "\n")
+    write(frames, tmp_path / "tensors.extxyz")
+    text = (tmp_path / "tensors.extxyz").read_text().replace("ms:R:9", "ms:R:9:charge:R:1").splitlines()
+    text = [line + (" 0.25" if line.startswith("H ") else " -0.5" if line.startswith("O ") else "") for line in text]
+    (tmp_path / "tensors.extxyz").write_text("\n".join(text) + "\n")
+    return tmp_path
+
+
+def run(folder, text, *flags):
+    (folder / "a.toml").write_text(text)
+    return runner.invoke(_main.app, ["train", str(folder / "a.toml"), *flags])
+
+
+def test_a_potential(folder):
+    """The model predicts, the metrics are lines of JSON, the report tells errors in units, and pictures are there."""
+    done = run(folder, ENERGIES, "--json")
+    assert done.exit_code == 0, done.output
+    target = folder / "a-model"
+    potential = jn.load_potential(target / "model.safetensors")
+    assert potential.elements == ("H", "O")
+    assert np.isfinite(potential.energy(waters(1)[0]))
+    assert [json.loads(line)["epoch"] for line in (target / "metrics.jsonl").read_text().splitlines()] == [1, 2]
+    report = json.loads(done.stdout)
+    assert report == json.loads((target / "report.json").read_text())
+    assert report["structures"] == {"train": 11, "validation": 1, "test": 0}
+    assert {(row["quantity"], row["unit"]) for row in report["errors"]} == {("energy", "eV/atom"), ("forces", "eV/angstrom")}
+    assert (target / "learning.png").stat().st_size > 5000
+    assert (target / "parity-validation.png").stat().st_size > 5000
+    # The same again goes on from the end: nothing is left to do, and nothing changes.
+    before = potential.energy(waters(1)[0])
+    again = run(folder, ENERGIES)
+    assert again.exit_code == 0, again.output
+    assert jn.load_potential(target / "model.safetensors").energy(waters(1)[0]) == before
+    assert "forces: RMSE" in again.stdout
+    other = run(folder, ENERGIES.replace("batch_size = 4", "batch_size = 3"))
+    assert other.exit_code == 2
+    assert "other settings or data" in other.stderr
+    assert run(folder, ENERGIES.replace("batch_size = 4", "batch_size = 3"), "--restart").exit_code == 0
+
+
+@pytest.mark.slow
+def test_tensors_anew_and_on_frozen_features(folder):
+    """A property of one's own beside the shielding; then heads on what was learnt, in another folder."""
+    done = run(folder, TENSORS)
+    assert done.exit_code == 0, done.output
+    model = jn.load_tensor_model(folder / "a-model" / "model.safetensors")
+    assert [prop.name for prop in model.properties] == ["shielding", "charge"]
+    assert model.card.name == "water"
+    assert json.loads(model.card.training)["structures"]["train"] == 11
+    assert "test charge H: RMSE" in done.stdout
+    frozen = (
+        '[model]\nproperties = ["shielding"]\nstart = "a-model/model.safetensors"\nfrozen = true\n'
+        '[data]\ntrain = "tensors.extxyz"\n[training]\nepochs = 2\n'
+    )
+    done = run(folder, frozen, "--output", str(folder / "b"))
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name.split("-")[0] for path in (folder / "b").glob("features-*")) == ["features"] * 2
+    assert jn.load_tensor_model(folder / "b" / "model.safetensors").predicts("shielding") == ("H", "O")
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        (ENERGIES + "rate = 1\n", "unknown key 'training.rate'"),
+        (ENERGIES.replace("epochs = 2", "epochs = 0"), "training.epochs: got 0"),
+        (ENERGIES.replace("frames.extxyz", "none.extxyz"), "none.extxyz does not exist"),
+        (ENERGIES.replace("cutoff = 3.0", "cutof = 3.0"), "(did you mean 'cutoff'?)"),
+        (ENERGIES.replace("4x0e+2x1o", "2x1o"), "no even scalars"),
+        (ENERGIES + 'freeze = ["backbone/layer_4"]\n', "no parameter begins with 'backbone/layer_4'"),
+        ('[model]\nproperties = ["efg"]\n' + ENERGIES, "none has a label of efg"),
+        ("[model]\nfrozen = true\n" + ENERGIES, "model.frozen needs model.start"),
+        ('[model]\nstart = "a.nqx"\n' + ENERGIES, "model.network came together with model.start"),
+        ('[model]\nstart = "a.nqx"\n' + ENERGIES.replace(SMALL, ""), "cannot read"),
+        ("[data\n", "not TOML"),
+        ("[training]\n", "data: missing"),
+    ],
+)
+def test_bad_input_is_one_line(folder, text, advice):
+    """Status 2, what is wrong, and no folder left."""
+    done = run(folder, text)
+    assert done.exit_code == 2, done.output
+    assert advice in done.stderr
+    assert len(done.stderr.splitlines()) <= 2  # what was read, and what is wrong
+    assert not list(folder.glob("a-model/model*"))
+
+
+def test_dry_run_checks_and_writes_nothing(folder):
+    done = run(folder, ENERGIES, "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "train: 11 structures, validation: 1 structures" in done.stderr
+    assert not (folder / "a-model").exists()
