@@ -17,6 +17,7 @@ from jaxnmr.fitting._levenberg import NOT_FINITE, Box
 from jaxnmr.fitting._problem import Problem
 from jaxnmr.fitting._result import Optimum
 from jaxnmr.fitting._solve import Solved, mapped, solve_each
+from jaxnmr.fitting._space import Block, Space
 
 __all__ = ["MultiStart", "best_of"]
 
@@ -98,16 +99,46 @@ class MultiStart(eqx.Module):
                 raise ValueError(
                     f"ranges: no parameter {name!r}{near(name, space.names)}; there are {', '.join(space.names)}."
                 )
-            i = space.inner_of(name)
-            block = next(b for b in space.blocks if b.start <= i < b.start + b.size)
-            offset, unit = float(space.offset[i]), float(space.unit[i])
-            if block.kind == "log" and first <= 0:
-                raise ValueError(f"ranges: {name!r} has ({first:g}, {last:g}), but it is positive; give low > 0.")
-            turn = math.log if block.kind == "log" else lambda value, o=offset, u=unit: (value - o) / u
-            low[i], high[i] = max(turn(first), float(space.lower[i])), min(turn(last), float(space.upper[i]))
+            i, (begin, end) = _inner_range(space, name, first, last)
+            low[i], high[i] = max(begin, float(space.lower[i])), min(end, float(space.upper[i]))
             if not low[i] < high[i]:
                 raise ValueError(f"ranges: {name!r} has ({first:g}, {last:g}), outside its constraint.")
         return low, high
+
+
+def _inner_range(space: Space, name: str, first: float, last: float) -> tuple[int, tuple[float, float]]:
+    """The inner variable of a named number, and a range of the number as one of that variable."""
+    try:
+        i = space.inner_of(name)
+    except ValueError:
+        raise ValueError(
+            f"ranges: {name!r} is tied to the other elements of its array; only an element of a simplex of two, or a number "
+            "of its own, can have a range."
+        ) from None
+    block = next(b for b in space.blocks if b.start <= i < b.start + b.size)
+    if block.kind == "simplex":
+        if first < 0 or last > 1:
+            raise ValueError(f"ranges: {name!r} has ({first:g}, {last:g}), but it is a share; give 0 <= low < high <= 1.")
+        # The variable is the logarithm of the first over the second.
+        ends = _logit(first), _logit(last)
+        return i, ends if space.names.index(name) == _position(space, block) else (-ends[1], -ends[0])
+    if block.kind == "log":
+        if first <= 0:
+            raise ValueError(f"ranges: {name!r} has ({first:g}, {last:g}), but it is positive; give low > 0.")
+        return i, (math.log(first), math.log(last))
+    offset, unit = float(space.offset[i]), float(space.unit[i])
+    return i, ((first - offset) / unit, (last - offset) / unit)
+
+
+def _logit(share: float) -> float:
+    if share in (0.0, 1.0):
+        return math.copysign(math.inf, share - 0.5)
+    return math.log(share / (1 - share))
+
+
+def _position(space: Space, block: Block) -> int:
+    """Where the block's first number stands among the names."""
+    return sum(len(b.free) for b in space.blocks[: space.blocks.index(block)])
 
 
 def best_of(starts: MultiStart, problem: Problem, optimiser: Any, y: Any, box: Box) -> tuple[Solved, tuple[Optimum, ...]]:

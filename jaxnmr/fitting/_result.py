@@ -213,7 +213,8 @@ class FitResult(eqx.Module):
         if bool(self.blind[i]) or not math.isfinite(sigma):
             return self._ends(name)
         ends = [np.clip(float(self.inner[i]) + s * z * sigma, float(space.lower[i]), float(space.upper[i])) for s in (-1, 1)]
-        low, high = (float(np.asarray(space.values(self.inner.at[i].set(end)))[at]) for end in ends)
+        # Of a simplex of two, the second falls as their one variable rises.
+        low, high = sorted(float(np.asarray(space.values(self.inner.at[i].set(end)))[at]) for end in ends)
         return low, high
 
     def table(self) -> str:

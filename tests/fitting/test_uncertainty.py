@@ -195,6 +195,22 @@ def test_profile_of_a_share_is_that_of_a_linear_model():
         np.testing.assert_allclose(rise.others.sum(axis=1), 1.0, atol=1e-6)
 
 
+def two(p):
+    """Two Gaussians at known places with shares that sum to one."""
+    return lines({"share": jnp.concatenate([p["share"], jnp.zeros((1,), p["share"].dtype)])})
+
+
+def test_intervals_of_two_shares_mirror_each_other():
+    """Both elements of a simplex of two: ends ascend around the value, and those of one are one minus the other's."""
+    truth = np.asarray(two({"share": jnp.asarray([0.65, 0.35])}).intensity)
+    data = measured(truth + SIGMA * np.random.default_rng(1).normal(size=len(PPM)))
+    # From equal shares the search is far enough from either end that no profile is needed.
+    found = fit(two, {"share": np.full(2, 0.5)}, data, constraints={"share": Simplex()}, bounds=False)
+    first, second = found.interval("share[0]"), found.interval("share[1]")
+    assert second[0] < found.values[1] < second[1] and second[1] - second[0] < 0.1
+    np.testing.assert_allclose([1 - second[1], 1 - second[0]], first, rtol=1e-6)
+
+
 def mirrored(p):
     """A line at d**2/10, wider by a trifle where d > 0: two optima that the noise cannot tell apart."""
     x = (jnp.asarray(PPM) - p["d"] ** 2 / 10) / (4.0 + 2e-3 * p["d"])
