@@ -33,6 +33,7 @@ def assemble(
     priors: Sequence[Prior],
     linear: Linear | None,
     noise: Any,
+    correlation: float,
     weights: Any,
     regions: Any,
 ) -> tuple[Problem, np.ndarray]:
@@ -41,6 +42,7 @@ def assemble(
         raise ValueError(f"model: got {type(model).__name__}; give a function of the parameters that returns a Spectrum.")
     if not is_concrete(start, measured, noise, weights):
         raise ValueError("fit: values are traced; call it outside jit and grad, and fit_many for many spectra.")
+    check_correlation(correlation)
     for prior in priors:
         if not isinstance(prior, Prior):
             raise ValueError(f"priors: got {type(prior).__name__}; give Prior(function, mean, sigma).")
@@ -48,10 +50,14 @@ def assemble(
     data = build_data(measured, noise, weights, regions)
     linear = Linear() if linear is None else linear
     numbers = space.size + linear.count(len(data.intensity))
-    if data.points <= numbers and not priors:
+    # Without a given noise the residual is to tell it, priors or none.
+    points = data.points if noise is not None else data.points / correlation
+    if points <= numbers and (noise is None or not priors):
+        effective = f" ({points:.4g} independent ones, noise_correlation {correlation:g})" if points < data.points else ""
         raise ValueError(
-            f"measured: {data.points} points for {numbers} fitted numbers ({space.size} parameters and "
-            f"{numbers - space.size} scales and baselines); fix some, or fit more points."
+            f"measured: {data.points} points{effective} for {numbers} fitted numbers ({space.size} parameters and "
+            f"{numbers - space.size} scales and baselines); fix some, fit more points"
+            + (", or give the noise." if noise is None and (priors or effective) else ".")
         )
     return Problem(model, space, data, linear, tuple(priors), jnp.ones((), space.unit.dtype)), y0
 

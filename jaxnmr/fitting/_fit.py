@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnmr.errors import warn
-from jaxnmr.fitting._assemble import assemble, box_of, check_correlation, check_start
+from jaxnmr.fitting._assemble import assemble, box_of, check_start
 from jaxnmr.fitting._bounds import limits_of
 from jaxnmr.fitting._constraints import Constraint
 from jaxnmr.fitting._levenberg import Box, LevenbergMarquardt
@@ -67,7 +67,8 @@ def fit(
         noise: standard deviation of each point, one number or an array, or one of these per spectrum; None takes it
             from the residual, the same for all spectra.
         noise_correlation: over how many points noise is correlated (the sum of its autocorrelation over all lags): 1 for
-            independent points, about 2 for spectra zero-filled once. It divides the number of points.
+            independent points and for spectra zero-filled to twice their length, 2 with zeros to four times, more with
+            apodisation; `jn.processing.noise` estimates it. It divides the number of points.
         weights: factors for single points, >= 0, in the structure of `measured`.
         regions: what to fit: (from, to) or several, in ppm, for all spectra, or such a list per spectrum.
         optimiser: `LevenbergMarquardt()` by default; `Gradient(...)` where Jacobians are too large.
@@ -86,8 +87,9 @@ def fit(
         FitWarning: parameters at an end of their constraint or not determined; a negative scale.
     """
     optimiser = LevenbergMarquardt() if optimiser is None else optimiser
-    problem, y0 = assemble(model, start, measured, constraints, fixed, priors, linear, noise, weights, regions)
-    check_correlation(noise_correlation)
+    problem, y0 = assemble(
+        model, start, measured, constraints, fixed, priors, linear, noise, noise_correlation, weights, regions
+    )
     given = noise is not None
     box = box_of(problem)
     problem = eqx.tree_at(lambda p: p.prior_weight, problem, _first_weight(problem, given, noise_correlation))
@@ -113,9 +115,13 @@ def _first_weight(problem: Problem, given: bool, correlation: float) -> Any:
     """Noise in units of the residuals: from second differences, where line shapes are smooth and noise is not."""
     if given or not problem.priors:
         return jnp.asarray(correlation**0.5, problem.prior_weight.dtype)
+    # Second differences within what is fitted: points left out are zero, and tell nothing of the noise.
     rows = [
-        np.diff(np.asarray(y) * np.asarray(w), 2) for y, w in zip(problem.data.intensity, problem.data.weight, strict=True)
+        np.diff(y * w, 2)[(w[:-2] > 0) & (w[1:-1] > 0) & (w[2:] > 0)]
+        for y, w in zip(map(np.asarray, problem.data.intensity), map(np.asarray, problem.data.weight), strict=True)
     ]
+    if not sum(map(len, rows)):
+        return jnp.ones((), problem.prior_weight.dtype)
     sigma = np.median(np.abs(np.concatenate(rows))) / (0.6745 * 6**0.5)
     return jnp.asarray(sigma * correlation**0.5 or 1.0, problem.prior_weight.dtype)
 

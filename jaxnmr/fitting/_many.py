@@ -10,16 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnmr.fitting._assemble import assemble, box_of, check_correlation, check_start
+from jaxnmr.fitting._assemble import assemble, box_of, check_start
 from jaxnmr.fitting._bounds import limits_of
 from jaxnmr.fitting._constraints import Constraint
 from jaxnmr.fitting._data import is_spectrum
-from jaxnmr.fitting._levenberg import LevenbergMarquardt
+from jaxnmr.fitting._levenberg import NOT_FINITE, LevenbergMarquardt
 from jaxnmr.fitting._linear import Linear
 from jaxnmr.fitting._problem import Prior, Problem
-from jaxnmr.fitting._report import lost, result_of
+from jaxnmr.fitting._report import covariance_of, result_of, variance_of
 from jaxnmr.fitting._result import FitResult, code_of
 from jaxnmr.fitting._solve import Solved, solve_each
+from jaxnmr.fitting._space import build_space, path_name
 from jaxnmr.fitting._status import Code
 from jaxnmr.spectrum import Spectrum
 
@@ -119,22 +120,21 @@ def fit_many(
         ValueError: as `fit`; entries on different axes; priors without noise.
     """
     optimiser = LevenbergMarquardt() if optimiser is None else optimiser
-    check_correlation(noise_correlation)
     stacked, count = _stacked(measured)
     template = jax.tree.map(lambda leaf: leaf[0], stacked)
-    one_start = jax.tree.map(lambda leaf: np.asarray(leaf)[0], start) if batched_start else start
+    starts = _starts(start, count) if batched_start else [start]
     if priors and noise is None:
         raise ValueError("noise: fit_many weighs priors by it; give the standard deviation of a point (Spectrum.noise).")
-    problem, y0 = assemble(model, one_start, template, constraints, fixed, priors, linear, noise, weights, regions)
+    problem, y0 = assemble(
+        model, starts[0], template, constraints, fixed, priors, linear, noise, noise_correlation, weights, regions
+    )
     dtype = problem.space.unit.dtype
     weight = noise_correlation**0.5
     problem = eqx.tree_at(lambda p: p.prior_weight, problem, jnp.asarray(weight, dtype))
     ys = np.broadcast_to(y0, (count, *y0.shape))
     if batched_start:
-        _check_starts(start, count)
-        ys = np.stack(
-            [problem.space.inner(jax.tree.map(lambda leaf, i=i: np.asarray(leaf)[i], start)) for i in range(count)]
-        )
+        _check_fixed(starts, problem)
+        ys = np.stack([_inner_start(problem, each, i, constraints, fixed) for i, each in enumerate(starts)])
     leaves = jax.tree.leaves(stacked, is_leaf=is_spectrum)
     _check_batch(leaves, problem)
     intensity = tuple(
@@ -145,30 +145,25 @@ def fit_many(
     solved = solve_each(
         problem, optimiser, jnp.asarray(ys, dtype), box_of(problem), intensity, weights_all, min(size, count)
     )
-    first = _one(problem, solved, stacked, 0)
+    # One broken start is that entry's; where all break it is the model.
+    broken = np.asarray(solved.code) == NOT_FINITE
+    first = _one(problem, solved, stacked, int(np.argmin(broken)))
     check_start(problem, first[1])
     return _batch(problem, optimiser, solved, stacked, noise is not None, noise_correlation)
 
 
 def _batch(problem: Problem, optimiser: Any, solved: Solved, measured: Any, given: bool, correlation: float) -> FitBatch:
-    numbers = problem.space.size + problem.linear.count(len(problem.data.intensity))
-    pw2 = float(problem.prior_weight) ** 2
     total = 2 * np.asarray(solved.cost, np.float64)
-    data = total - np.asarray(solved.evaluation.prior, np.float64) * pw2
-    dof = max(problem.data.points / correlation - numbers, 1e-9)
-    variance = np.full_like(data, correlation) if given else data / dof
-    covariance = np.asarray(solved.covariance, np.float64) * variance[:, None, None]
+    data = total - np.asarray(solved.evaluation.prior, np.float64) * float(problem.prior_weight) ** 2
+    _, variance = variance_of(problem, data, given, correlation)
     turn = np.asarray(jax.vmap(jax.jacfwd(problem.space.values))(solved.y))
-    unseen = lost(problem, turn, np.asarray(solved.blind))
-    covariance = np.where(unseen[:, :, None] | unseen[:, None, :], 0.0, covariance)
-    at = np.arange(unseen.shape[1])
-    covariance[:, at, at] = np.where(unseen, np.inf, covariance[:, at, at])
+    covariance = covariance_of(problem, solved, turn, variance)
     codes = tuple(code_of(int(c), bool(d)) for c, d in zip(np.asarray(solved.code), np.asarray(solved.done), strict=True))
     return FitBatch(
         params=jax.vmap(problem.space.params)(solved.y),
         names=problem.space.names,
         values=np.asarray(solved.values),
-        stderr=np.sqrt(covariance[:, at, at]),
+        stderr=np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)),
         covariance=covariance,
         chi2=total,
         codes=codes,
@@ -203,16 +198,49 @@ def _stacked(measured: Any) -> tuple[Any, int]:
         ) from None
 
 
-def _check_starts(start: Any, count: int) -> None:
+def _starts(start: Any, count: int) -> list[Any]:
+    """One start for each fit."""
     for leaf in jax.tree.leaves(start):
         if np.ndim(leaf) < 1 or np.shape(leaf)[0] != count:
             raise ValueError(f"start: with batched_start each leaf needs {count} entries; one has shape {np.shape(leaf)}.")
+    return [jax.tree.map(lambda leaf, i=i: np.asarray(leaf)[i], start) for i in range(count)]
+
+
+def _check_fixed(starts: list[Any], problem: Problem) -> None:
+    """One program has one value of what is fixed."""
+    free = {block.leaf: block.free for block in problem.space.blocks}
+    paths = jax.tree_util.tree_flatten_with_path(starts[0])[0]
+    for k, (path, first) in enumerate(paths):
+        kept = np.delete(np.ravel(first), free.get(k, ()))
+        for i, each in enumerate(starts):
+            other = np.delete(np.ravel(jax.tree.leaves(each)[k]), free.get(k, ()))
+            if not np.array_equal(kept, other):
+                raise ValueError(
+                    f"start: {path_name(path)!r} is fixed, but its entries 0 and {i} differ; fixed values are those of all "
+                    "fits: give one value, or fit the spectra one by one."
+                )
+
+
+def _inner_start(problem: Problem, start: Any, i: int, constraints: Any, fixed: Sequence[str]) -> np.ndarray:
+    """Entry i in the variables of the search, checked as a start of its own."""
+    try:
+        build_space(start, constraints, fixed)
+    except ValueError as error:
+        raise ValueError(f"entry {i} of {error}") from None
+    return problem.space.inner(start)
 
 
 def _check_batch(leaves: list[Spectrum], problem: Problem) -> None:
     for where, spectrum, ppm, weight in zip(problem.data.labels, leaves, problem.data.ppm, problem.data.weight, strict=True):
         if not np.allclose(np.asarray(spectrum.ppm), np.asarray(ppm)[None, :], rtol=1e-6, atol=1e-9):
             raise ValueError(f"measured{where}: the entries have different axes; bring them to one, or fit them one by one.")
+        larmor = np.asarray(jax.vmap(lambda s: s.larmor_frequency)(spectrum))
+        if not np.allclose(larmor, larmor[0], rtol=1e-4, atol=0.0, equal_nan=True):
+            far = int(np.argmax(np.abs(larmor / larmor[0] - 1)))
+            raise ValueError(
+                f"measured{where}: the entries have different Larmor frequencies, {larmor[0]:.6g} Hz of entry 0 and "
+                f"{larmor[far]:.6g} Hz of entry {far}; fit the spectra of each field by themselves."
+            )
         finite = np.isfinite(np.asarray(spectrum.intensity)[:, np.asarray(weight) > 0]).all(axis=1)
         if not finite.all():
             raise ValueError(f"measured{where}: entry {int(np.argmin(finite))} has points that are not finite numbers.")

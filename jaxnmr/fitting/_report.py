@@ -16,7 +16,7 @@ from jaxnmr.fitting._solve import Solved
 from jaxnmr.fitting._status import Code, FitStatus
 from jaxnmr.spectrum import Spectrum
 
-__all__ = ["NO_SHARE", "at_ends", "continued", "lost", "result_of"]
+__all__ = ["NO_SHARE", "at_ends", "continued", "covariance_of", "result_of", "variance_of"]
 
 # An element of a simplex below this is none.
 NO_SHARE = 1e-5
@@ -33,18 +33,13 @@ def result_of(
 ) -> FitResult:
     """Everything that follows from where the search ended."""
     space, data = problem.space, problem.data
-    numbers = space.size + problem.linear.count(len(data.intensity))
     total = 2 * float(solved.cost)
     chi2 = total - float(solved.evaluation.prior) * float(problem.prior_weight) ** 2
+    dof, variance = variance_of(problem, np.asarray(chi2), given, correlation)
     points = data.points / correlation
-    dof = max(points - numbers, 0.0)
     # Of N correlated residuals, tau (numbers) went into the fit.
-    reduced = chi2 / data.points * points / dof if dof > 0 else float("inf")
-    variance = correlation * (1.0 if given else reduced)
-    covariance = np.array(solved.covariance, np.float64) * variance
-    unseen = _blind_values(problem, solved)
-    covariance[unseen, :] = covariance[:, unseen] = 0.0
-    covariance[unseen, unseen] = np.inf
+    reduced = chi2 / (correlation * dof) if dof > 0 else float("inf")
+    covariance = covariance_of(problem, solved, np.asarray(jax.jacfwd(space.values)(solved.y)), variance)
     covariance = jnp.asarray(covariance, space.unit.dtype)
     errors = jnp.sqrt(jnp.diag(covariance))
     fits = [f * 1.0 for f in solved.evaluation.fits]
@@ -74,7 +69,7 @@ def result_of(
         inner_covariance=solved.inner_covariance,
         blind=solved.blind,
         objective=total,
-        variance=variance,
+        variance=float(variance),
         noise_given=given,
     )
 
@@ -107,9 +102,27 @@ def _spectrum_like(measured: Spectrum, fit: Any) -> Spectrum:
     )
 
 
-def _blind_values(problem: Problem, solved: Solved) -> np.ndarray:
-    """Which of the user's numbers depend on a variable that the data do not see."""
-    return lost(problem, np.asarray(jax.jacfwd(problem.space.values)(solved.y)), np.asarray(solved.blind))
+def variance_of(problem: Problem, chi2: np.ndarray, given: bool, correlation: float) -> tuple[float, np.ndarray]:
+    """Degrees of freedom, and of each fit the variance of a residual of weight one, times the noise's correlation.
+
+    With noise that is given there may be none; else `assemble` has refused so few points.
+    """
+    numbers = problem.space.size + problem.linear.count(len(problem.data.intensity))
+    dof = max(problem.data.points / correlation - numbers, 0.0)
+    return dof, np.full_like(chi2, correlation) if given else np.asarray(chi2 / dof)
+
+
+def covariance_of(problem: Problem, solved: Solved, turn: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """(..., P, P), of the user's numbers; inf for those that depend on a variable that the data do not see.
+
+    `turn` is (..., P, variable), their derivatives by the variables of the search, `variance` (...,).
+    """
+    covariance = np.array(solved.covariance, np.float64) * variance[..., None, None]
+    unseen = lost(problem, turn, np.asarray(solved.blind))
+    covariance = np.where(unseen[..., :, None] | unseen[..., None, :], 0.0, covariance)
+    at = np.arange(unseen.shape[-1])
+    covariance[..., at, at] = np.where(unseen, np.inf, covariance[..., at, at])
+    return covariance
 
 
 def lost(problem: Problem, turn: np.ndarray, blind: np.ndarray) -> np.ndarray:

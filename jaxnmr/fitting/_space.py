@@ -14,7 +14,7 @@ import numpy as np
 from jaxnmr.errors import near
 from jaxnmr.fitting._constraints import Constraint, Free
 
-__all__ = ["Block", "Space", "build_space"]
+__all__ = ["Block", "Space", "build_space", "path_name"]
 
 # How far one step may go in a logarithm: two decades. Further out a linear model of a line shape says nothing.
 _REACH_LOG = 2 * math.log(10.0)
@@ -184,7 +184,7 @@ def build_space(start: Any, constraints: Mapping[str, Constraint] | None, fixed:
     """
     paths, treedef = jax.tree_util.tree_flatten_with_path(start)
     dtype = jnp.result_type(float)
-    names = [_name(path) for path, _ in paths]
+    names = [path_name(path) for path, _ in paths]
     numbers = {name: leaf for name, (_, leaf) in zip(names, paths, strict=True) if _is_number(leaf)}
     constraints = dict(constraints or {})
     fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
@@ -262,7 +262,7 @@ def _is_number(leaf: Any) -> bool:
     return dtype is not None and (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer))
 
 
-def _name(path: Sequence[Any]) -> str:
+def path_name(path: Sequence[Any]) -> str:
     """("site", 0, "c_q") -> "site[0].c_q"; a start that is one number is called "parameter"."""
     name = ""
     for key in path:

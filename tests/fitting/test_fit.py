@@ -352,6 +352,11 @@ def cut(points):
         (without(model=elsewhere), "axis lies up to .* points .*measured.axis"),
         (without(model=lambda p: doublet(p), measured=cut(50)), "128 points, the measured one 50"),
         (without(measured=cut(4)), "4 points for 5 fitted numbers"),
+        (
+            without(noise_correlation=26.0),
+            r"128 points \(4.923 independent ones, .* for 5 .* or give the noise",
+        ),
+        (without(measured=cut(4), priors=[Prior(lambda p: p["k"], 1e3, 1.0)]), r"4 points for 5 .* or give the noise"),
         (without(measured=holed()), r"1 of 128 points are not finite numbers, the first at 35.59\d* ppm"),
         (without(model=broken), "not finite at the start"),
         (without(model=steep), "derivative by d1, d2, k, lw is not finite"),

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import jaxnmr as jn
-from jaxnmr.fitting import Gradient, Interval, LogRate, MultiStart, Positive, fit, fit_many
+from jaxnmr.fitting import Gradient, Interval, LogRate, MultiStart, Positive, Simplex, fit, fit_many
+from jaxnmr.fitting._assemble import assemble
 from tests.systems.doublet import LARMOR, PPM, START, TRUTH, clean, doublet, measured, noisy
 
 RATES = {"k": LogRate(1.0, 1e9), "lw": Positive()}
@@ -96,6 +97,25 @@ def test_batches_side_by_side_give_the_same():
     np.testing.assert_allclose(three.stderr, one.stderr, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("name", "sense"), [("weights[0]", 1), ("weights[1]", -1)])
+def test_a_range_of_a_share_is_one_of_shares(name, sense):
+    """Starts of either element of a simplex of two fill the range asked for; it is no range of their variable's."""
+    begin = {"weights": np.array([0.5, 0.5])}
+    rules = {"weights": Simplex()}
+    problem, y0 = assemble(doublet, begin, clean(), rules, (), (), None, None, 1.0, None, None)
+    drawn = MultiStart(40, 1, ranges={name: (0.1, 0.3)}).draw(problem, y0)[1:, 0]
+    share = 1 / (1 + np.exp(-sense * drawn))
+    assert share.min() >= 0.1 and share.max() <= 0.3
+    # Forty strata, of which the given start replaces one.
+    assert share.min() < 0.12 and share.max() > 0.28
+    with pytest.raises(ValueError, match="but it is a share"):
+        MultiStart(4, 1, ranges={name: (-1.0, 0.3)}).draw(problem, y0)
+    three = {"weights": np.full(3, 1 / 3)}
+    problem, y0 = assemble(doublet, three, clean(), rules, (), (), None, None, 1.0, None, None)
+    with pytest.raises(ValueError, match=r"ranges: .* tied to the other elements"):
+        MultiStart(4, 1, ranges={name: (0.1, 0.3)}).draw(problem, y0)
+
+
 def test_many_refuses():
     """What a batch cannot be."""
     data = [noisy(clean(), SIGMA, seed) for seed in range(2)]
@@ -105,10 +125,42 @@ def test_many_refuses():
         fit_many(doublet, START, [data[0], jn.Spectrum(PPM[:50], PPM[:50], PPM[:50])])
     with pytest.raises(ValueError, match="different axes"):
         fit_many(doublet, START, [data[0], jn.Spectrum(PPM + 1, (PPM + 1) * 100.0, PPM, isotope="13C")])
+    with pytest.raises(ValueError, match=r"different Larmor frequencies, 1e\+08 Hz of entry 0 and 2e\+08 Hz of entry 1"):
+        fit_many(doublet, START, [data[0], jn.Spectrum(PPM, PPM * 200.0, np.asarray(data[1].intensity), isotope="13C")])
     with pytest.raises(ValueError, match="entry 1 has points"):
         fit_many(doublet, START, [data[0], measured(np.full(len(PPM), np.nan))])
     with pytest.raises(ValueError, match="needs 2 entries"):
         fit_many(doublet, {name: np.ones(3) for name in START}, data, batched_start=True)
+
+
+def test_a_batch_has_one_value_of_what_is_fixed():
+    """Starts that differ in what is fixed are refused, as a leaf and as an element; equal ones are fitted at theirs."""
+    data = [noisy(clean(), SIGMA, seed) for seed in range(2)]
+    starts = {name: np.full(2, value) for name, value in TRUTH.items()}
+    with pytest.raises(ValueError, match=r"start: 'lw' is fixed, but its entries 0 and 1 differ"):
+        fit_many(doublet, starts | {"lw": np.array([300.0, 350.0])}, data, batched_start=True, fixed=("lw",))
+    both = {"k": starts["k"], "x": np.array([[1.0, 2.0], [1.0, 3.0]])}
+    with pytest.raises(ValueError, match=r"start: 'x' is fixed"):
+        fit_many(doublet, both, data, batched_start=True, fixed=("x[1]",))
+
+
+def gapped(p):
+    """The doublet, not finite where the first site lies at a low field."""
+    line = doublet(p)
+    return jn.Spectrum(PPM, line.hz, line.intensity + jnp.where(p["d1"] < -30.0, jnp.nan, 0.0), isotope="13C")
+
+
+def test_a_broken_start_is_its_entrys_alone():
+    """The first of three starts is not finite: the others are fitted; all of them raise; so does one outside."""
+    data = [noisy(clean(), SIGMA, 1)] * 3
+    starts = {name: np.full(3, value) for name, value in TRUTH.items()}
+    found = fit_many(gapped, starts | {"d1": np.array([-35.0, -10.0, -10.0])}, data, batched_start=True, constraints=RATES)
+    assert [code.value for code in found.codes] == ["not finite", "converged", "converged"]
+    assert found.values[1, 0] == pytest.approx(-10.0, abs=0.5)
+    with pytest.raises(ValueError, match="not finite at the start"):
+        fit_many(gapped, starts | {"d1": np.full(3, -35.0)}, data, batched_start=True, constraints=RATES)
+    with pytest.raises(ValueError, match=r"entry 2 of start: 'k' = \[-1.0\] lies outside"):
+        fit_many(gapped, starts | {"k": np.array([1e3, 1e3, -1.0])}, data, batched_start=True, constraints=RATES)
 
 
 class Descent:
