@@ -10,7 +10,7 @@ import numpy as np
 from jaxnmr.errors import is_concrete, missing_extra
 from jaxnmr.structure._elements import ELEMENTS
 from jaxnmr.structure._graph import Batch, Graph, bucket
-from jaxnmr.structure._structure import Structure
+from jaxnmr.structure._structure import Structure, lattice_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -36,16 +36,7 @@ def as_structure(atoms: Structure | Atoms) -> Structure:
         return atoms
     if not all(hasattr(atoms, name) for name in ("get_chemical_symbols", "get_positions", "get_cell", "get_pbc")):
         raise ValueError(f"atoms: got {type(atoms).__name__}; give a Structure, or Atoms of ASE.")
-    pbc = [bool(periodic) for periodic in atoms.get_pbc()]
-    cell = np.asarray(atoms.get_cell(), dtype=np.float64)
-    if not any(pbc) and abs(np.linalg.det(cell)) == 0:
-        return Structure(atoms.get_chemical_symbols(), atoms.get_positions())
-    lengths = np.linalg.norm(cell, axis=1)
-    for axis, (periodic, length) in enumerate(zip(pbc, lengths, strict=True)):
-        if periodic and length == 0:
-            raise ValueError(f"atoms: pbc is {pbc} but lattice vector {'abc'[axis]} is zero; set the cell, or pbc.")
-    if (lengths == 0).any():
-        cell = np.asarray(atoms.get_cell().complete(), dtype=np.float64)
+    cell, pbc = lattice_of(atoms)
     return Structure(atoms.get_chemical_symbols(), atoms.get_positions(), cell, pbc)
 
 

@@ -19,7 +19,7 @@ from jaxnmr.structure._elements import ELEMENTS
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["Structure"]
+__all__ = ["Structure", "lattice_of"]
 
 Numbers = Array | np.ndarray
 
@@ -171,12 +171,13 @@ class Structure(eqx.Module):
 
         Args:
             atoms: arrays "ms" and "efg", "labels" and "indices" are taken along where they are there, tensors as ASE's
-                magres reader leaves them: in the file's order, None or NaN where an atom has none.
+                magres reader leaves them: in the file's order, None or NaN where an atom has none. Lattice vectors that
+                ASE keeps as zeros, as of a slab, are completed at right angles to the others.
 
         Raises:
-            ValueError: as `Structure`.
+            ValueError: atoms that repeat along a lattice vector that is zero; as `Structure` otherwise.
         """
-        n = len(atoms)
+        n, (cell, pbc) = len(atoms), lattice_of(atoms)
         tensors = {}
         for name in ("ms", "efg"):
             rows = np.full((n, 9), np.nan)
@@ -189,8 +190,8 @@ class Structure(eqx.Module):
         return cls(
             species=tuple(str(symbol) for symbol in atoms.get_chemical_symbols()),
             positions=atoms.get_positions(),
-            cell=np.asarray(atoms.get_cell()) if atoms.cell.rank == 3 else None,
-            pbc=tuple(bool(p) for p in atoms.get_pbc()) if atoms.cell.rank == 3 else False,
+            cell=cell,
+            pbc=pbc,
             labels=None if labels is None else tuple(str(label) for label in labels),
             indices=None if indices is None else tuple(int(index) for index in indices),
             shielding=tensors["ms"],
@@ -229,6 +230,27 @@ class Structure(eqx.Module):
         atoms.info |= {"magres_units": units} if units else {}
         atoms.info |= {name: text for name, text in (("source", self.source), ("code", self.code)) if text}
         return atoms
+
+
+def lattice_of(atoms: Atoms) -> tuple[np.ndarray | None, tuple[bool, bool, bool]]:
+    """Lattice vectors and periodicity of Atoms of ASE, which keeps a slab's or a chain's missing vectors as zeros.
+
+    These are completed at right angles to the others, since nothing repeats along them; without any there is no lattice.
+
+    Raises:
+        ValueError: atoms that repeat along a lattice vector that is zero.
+    """
+    pbc = _three([bool(periodic) for periodic in atoms.get_pbc()])
+    cell = np.asarray(atoms.get_cell(), dtype=np.float64)
+    if not any(pbc) and abs(np.linalg.det(cell)) == 0:
+        return None, pbc
+    lengths = np.linalg.norm(cell, axis=1)
+    for axis, (periodic, length) in enumerate(zip(pbc, lengths, strict=True)):
+        if periodic and length == 0:
+            raise ValueError(f"atoms: pbc is {pbc} but lattice vector {'abc'[axis]} is zero; set the cell, or pbc.")
+    if (lengths == 0).any():
+        cell = np.asarray(atoms.get_cell().complete(), dtype=np.float64)
+    return cell, pbc
 
 
 def _numbers(name: str, value: Numeric, shape: tuple[int, ...]) -> Numbers:

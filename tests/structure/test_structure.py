@@ -122,3 +122,17 @@ def test_ase_without_lattice():
     s = Structure.from_ase(atoms)
     assert s.cell is None and not any(s.pbc)
     assert s.has_shielding.tolist() == [True, False, False]
+
+
+def test_slabs_of_ase_keep_their_lattice():
+    """ASE keeps a slab's third vector as zeros; it is completed, and the two others stay. A periodic zero is refused."""
+    ase = pytest.importorskip("ase")
+    slab = ase.Atoms("Si", [[0.1, 0.2, 5.0]], cell=[[3, 0, 0], [1, 4, 0], [0, 0, 0]], pbc=(True, True, False))
+    s = Structure.from_ase(slab)
+    assert s.pbc == (True, True, False)
+    np.testing.assert_allclose(s.cell, [[3, 0, 0], [1, 4, 0], [0, 0, 1]])
+    molecule = ase.Atoms("Si", [[0.1, 0.2, 5.0]])
+    assert Structure.from_ase(molecule).cell is None
+    slab.pbc = True
+    with pytest.raises(ValueError, match="lattice vector c is zero"):
+        Structure.from_ase(slab)
