@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import eval_context
 
 from jaxnmr.errors import AxisWarning, PerturbationWarning, PrecisionWarning, ResolutionWarning, is_concrete, warn
 from jaxnmr.exchange import ExchangeModel
@@ -69,7 +69,7 @@ def _extent(problem: Problem, window: tuple[float, float], rate: float | None, r
         extent = window[1] - window[0]
         return *window, extent if rate is None else extent / 4
     # Values inside a trace too; `jax.ensure_compile_time_eval` would compile the survey's constants one by one.
-    with jax.core.eval_context():
+    with eval_context():
         low, high, pattern, ratio = (
             float(x) for x in survey_of(sites, experiment, exchange if is_concrete(exchange) else None)
         )
