@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         structure as structure,
         tensors as tensors,
         units as units,
+        workflow as workflow,
     )
     from jaxnmr._version import __version__ as __version__
     from jaxnmr.exchange import ExchangeModel as ExchangeModel, rates as rates
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         quadrupole_tensor as quadrupole_tensor,
         shift_tensor as shift_tensor,
     )
+    from jaxnmr.workflow import RunConfig as RunConfig, run as run
 
 _ROOMS = (
     "dynamics",
@@ -66,6 +68,7 @@ _ROOMS = (
     "structure",
     "tensors",
     "units",
+    "workflow",
 )
 
 _NAMES = {
@@ -95,6 +98,8 @@ _NAMES = {
     "Structure": "jaxnmr.structure",
     "quadrupole_tensor": "jaxnmr.tensors",
     "shift_tensor": "jaxnmr.tensors",
+    "RunConfig": "jaxnmr.workflow",
+    "run": "jaxnmr.workflow",
     "__version__": "jaxnmr._version",
 }
 

@@ -11,7 +11,7 @@ from typing import Annotated  # noqa: E402
 import typer  # noqa: E402
 
 from jaxnmr._version import __version__  # noqa: E402
-from jaxnmr.cli import _commands, _dynamics_commands, _fit_command, _train_commands  # noqa: E402
+from jaxnmr.cli import _chain_command, _commands, _dynamics_commands, _fit_command, _train_commands  # noqa: E402
 from jaxnmr.errors import missing_extra  # noqa: E402
 
 app = typer.Typer(
@@ -125,6 +125,7 @@ app.command()(_commands.tensors)
 app.command()(_fit_command.fit)
 app.command()(_train_commands.train)
 app.command()(_train_commands.predict)
+app.command()(_chain_command.run)
 app.command()(_dynamics_commands.minimise)
 app.command()(_dynamics_commands.md)
 app.command()(_dynamics_commands.neb)

@@ -1,0 +1,50 @@
+"""The flags of `run`. Nothing heavy is imported before it runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jaxnmr.cli._commands import BEGAN
+from jaxnmr.cli._say import plainly
+
+__all__ = ["run"]
+
+
+def run(
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="A TOML file with the tables structure, motion, potential, tensors, experiment, axis, rates, resolution, "
+            "output.",
+            show_default=False,
+        ),
+    ],
+    until: Annotated[
+        str | None,
+        typer.Option(
+            help="Last stage: relax, ends, saddles, vibrations, rates, tensors, exchange, spectra or report.",
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Make every stage anew.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and about how long, and stop.")] = False,
+    x64: Annotated[bool, typer.Option("--x64/--x32", help="Double or single precision.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="report.json on stdout too.")] = False,
+) -> None:
+    """From a crystal to its spectra without and with motion: minima, saddles, rates, tensors, exchange.
+
+    Stages are kept in the folder output.folder: a run that was stopped goes on where it was, and a changed input makes only
+    what depends on it anew. The folder gets report.html, report.json, CSV of the spectra, the structures, and log.txt.
+
+    Exit status: 0 when done, 1 where a package is missing, 2 for bad input or a folder in use, 3 where a minimum or saddle
+    was not reached (what was made before is kept).
+    """
+    began = BEGAN.get() or time.perf_counter()
+    with plainly("run"):
+        from jaxnmr.cli import _chain
+
+        _chain.run(config, until, force=force, dry_run=dry_run, x64=x64, as_json=as_json, began=began)

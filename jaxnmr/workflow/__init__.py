@@ -1,0 +1,37 @@
+"""The whole chain for one material, from its atoms to its spectra, kept on disk as it goes, with a report."""
+
+from jaxnmr.workflow._config import RunConfig
+from jaxnmr.workflow._folder import Step
+from jaxnmr.workflow._inputs import Inputs, prepared
+from jaxnmr.workflow._records import (
+    Band,
+    Ends,
+    ExchangeOfNuclei,
+    Point,
+    RatesOfEvents,
+    Relaxed,
+    SpectraAtField,
+    TensorsOfStates,
+)
+from jaxnmr.workflow._result import Result
+from jaxnmr.workflow._run import STAGES, Cost, plan, run
+
+__all__ = [
+    "STAGES",
+    "Band",
+    "Cost",
+    "Ends",
+    "ExchangeOfNuclei",
+    "Inputs",
+    "Point",
+    "RatesOfEvents",
+    "Relaxed",
+    "Result",
+    "RunConfig",
+    "SpectraAtField",
+    "Step",
+    "TensorsOfStates",
+    "plan",
+    "prepared",
+    "run",
+]

@@ -1,0 +1,159 @@
+"""The stages on the potential-energy surface: minima, saddles between them, and vibrations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnmr.dynamics import Surface, Vibrations, dimer, fingerprint, minimise, neb, vibrations
+from jaxnmr.structure import ELEMENTS
+from jaxnmr.workflow._config import Motion
+from jaxnmr.workflow._hops import Event
+from jaxnmr.workflow._records import Band, Ends, Point, Relaxed
+
+__all__ = ["FORCE", "between", "point_at", "relaxed", "settled", "vibrations_of"]
+
+# Vibrations of 50 cm⁻¹ are right to a few per cent at points that are stationary to so much, eV/Å.
+FORCE = 5e-4
+# Minima nearer than this are one, Å and eV.
+_NEAR, _LEVEL = 0.05, 5e-4
+
+
+def relaxed(surface: Surface, positions: np.ndarray) -> Relaxed:
+    """Down to the first minimum.
+
+    Raises:
+        SearchError: not reached.
+    """
+    found = minimise(surface, positions, max_force=FORCE, max_steps=3000)
+    return Relaxed(_array(found.positions), float(found.energy), float(found.max_force), int(found.evaluations))
+
+
+def settled(surface: Surface, first: Relaxed, before: np.ndarray, events: Sequence[Event]) -> Ends:
+    """Down to the minimum of each event.
+
+    Args:
+        surface: the surface.
+        first: the first minimum.
+        before: positions that the events' guesses were made from, Å.
+        events: in the order of groups.
+
+    Raises:
+        SearchError: one was not reached.
+    """
+    # Events that share atoms belong to one group.
+    groups: list[set[int]] = []
+    for event in events:
+        apart = [g for g in groups if not g & set(event.atoms)]
+        shared = [g for g in groups if g & set(event.atoms)]
+        groups = [*apart, set(event.atoms).union(*shared)]
+    groups.sort(key=min)
+    places, energies, prints = [], [], []
+    weights = None
+    if surface.species is not None:
+        weights = np.sqrt([1.0 + ELEMENTS.index(symbol) for symbol in surface.species])
+    for event in events:
+        found = minimise(surface, first.positions + (event.positions - before), max_force=FORCE, max_steps=3000)
+        places.append(_array(found.positions))
+        energies.append(float(found.energy) - first.energy)
+        prints.append(np.asarray(fingerprint(jnp.asarray(places[-1]), 1.5, weights, surface.cell)))
+    apart = [np.abs(place - first.positions).max() > _NEAR for place in places]
+    same = []
+    for k in range(len(events)):
+        near = (
+            j for j in range(k) if abs(energies[j] - energies[k]) < _LEVEL and np.allclose(prints[j], prints[k], atol=0.02)
+        )
+        same.append(next(near, k))
+    return Ends(
+        tuple(event.name for event in events),
+        np.array(places).reshape(len(events), *first.positions.shape),
+        np.array(energies),
+        np.array(apart, bool),
+        np.array(same, int),
+        tuple(next(k for k, g in enumerate(groups) if event.atoms[0] in g) for event in events),
+        tuple(tuple(sorted(g)) for g in groups),
+    )
+
+
+def between(surface: Surface, first: Relaxed, end: np.ndarray, event: Event, before: np.ndarray, how: Motion) -> Band:
+    """The path to an event's minimum, and the saddle on it, refined and verified.
+
+    Raises:
+        SearchError: no path, or no point with exactly one negative mode.
+    """
+    path = neb(
+        surface,
+        first.positions,
+        end,
+        images=how.images,
+        max_force=how.max_force_ev_a,
+        max_steps=how.max_steps,
+        end_force=None,
+    )
+    saddle = dimer(surface, path.top, path.tangent, max_force=FORCE)
+    place, sides = _array(saddle.positions), saddle.sides
+    joins, levels = True, ()
+    if sides is not None:
+        low = _array(sides.positions)
+        levels = tuple(float(e) - first.energy for e in np.asarray(sides.energy))
+        ways = [[np.abs(side - goal).max() for goal in (first.positions, end)] for side in low]
+        joins = bool(min(max(ways[0][0], ways[1][1]), max(ways[0][1], ways[1][0])) < 0.3)
+    crossing = tuple(bridge.moved(before, place).coordinate(place) for bridge in event.bridges)
+    return Band(
+        _array(path.positions),
+        _array(path.energies) - first.energy,
+        _array(path.arc),
+        place,
+        float(saddle.energy) - first.energy,
+        float(saddle.curvature),
+        int(saddle.n_negative),
+        joins,
+        levels,
+        crossing,
+        int(path.evaluations) + int(saddle.evaluations),
+    )
+
+
+def point_at(surface: Surface, positions: np.ndarray) -> Point:
+    """Vibrations at a point."""
+    found = vibrations(surface, positions)
+    inertia = np.zeros((0, 0)) if found.inertia is None else _array(found.inertia)
+    return Point(
+        energy=_array(found.energy),
+        positions=_array(found.positions),
+        eigenvalues=_array(found.eigenvalues),
+        modes=_array(found.modes),
+        residuals=_array(found.residuals),
+        log_determinant=_array(found.log_determinant),
+        inertia=inertia,
+        masses=_array(found.masses),
+        max_force=_array(found.max_force),
+        n_rigid=np.asarray(found.n_rigid),
+    )
+
+
+def vibrations_of(point: Point, species: tuple[str, ...] | None) -> Vibrations:
+    """Back to what rates are made from."""
+    dtype = jnp.asarray(0.0).dtype
+    number = lambda x: jnp.asarray(x, dtype)  # noqa: E731
+    return Vibrations(
+        energy=number(point.energy),
+        positions=number(point.positions),
+        eigenvalues=number(point.eigenvalues),
+        modes=number(point.modes),
+        residuals=number(point.residuals),
+        hessian=None,
+        log_determinant=number(point.log_determinant),
+        inertia=number(point.inertia) if point.inertia.size else None,
+        masses=number(point.masses),
+        max_force=number(point.max_force),
+        n_rigid=jnp.asarray(point.n_rigid),
+        species=species,
+        complete=True,
+    )
+
+
+def _array(value: object) -> np.ndarray:
+    return np.asarray(value, np.float64)

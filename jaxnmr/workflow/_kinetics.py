@@ -1,0 +1,107 @@
+"""From minima and saddles to rates and shares, and from these to the exchange of each nucleus."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnmr.dynamics import OMEGA, Vibrations
+from jaxnmr.errors import JaxnmrWarning
+from jaxnmr.units import BOLTZMANN_IN_EV, ELECTRON_VOLT, HBAR
+from jaxnmr.workflow._records import Ends, ExchangeOfNuclei, RatesOfEvents
+
+__all__ = ["exchange_of", "rates_of"]
+
+# Public as `jaxnmr.rates`; its room does not load it by itself, since it needs that of the dynamics.
+rates: Any = import_module("jaxnmr.exchange.rates")
+
+
+def rates_of(
+    first: Vibrations, saddles: Sequence[Vibrations], ends: Sequence[Vibrations], temperatures: Sequence[float], theory: str
+) -> RatesOfEvents:
+    """Rates of all events at all temperatures.
+
+    Args:
+        first: vibrations at the first minimum.
+        saddles: of each event.
+        ends: of each event.
+        temperatures: K.
+        theory: whose populations to give: classical oscillators with "htst", quantum ones otherwise.
+
+    Raises:
+        ValueError: a point of the wrong kind, see `jaxnmr.rates.htst`.
+    """
+    t = jnp.asarray(temperatures, jnp.asarray(0.0).dtype)
+    columns: list[list[np.ndarray]] = [[], [], [], []]
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", JaxnmrWarning)
+        for saddle, end in zip(saddles, ends, strict=True):
+            columns[0].append(np.asarray(rates.htst(first, saddle, t), np.float64))
+            columns[1].append(np.asarray(rates.eyring(first, saddle, t), np.float64))
+            tunnelled = rates.eyring(first, saddle, t, product=end, tunnelling=rates.Wigner())
+            columns[2].append(np.asarray(tunnelled, np.float64))
+            shares = rates.populations([first, end], t, quantum=theory != "htst")
+            columns[3].append(np.asarray(shares, np.float64))
+    htst, eyring, wigner = (np.stack(c, axis=1) for c in columns[:3])
+    energies = [[float(x.energy) for x in points] for points in (saddles, ends)]
+    barrier, level = (np.array(e) - float(first.energy) for e in energies)
+    kt = BOLTZMANN_IN_EV * np.asarray(temperatures)[:, None]
+    return RatesOfEvents(
+        np.asarray(temperatures, np.float64),
+        htst,
+        eyring,
+        wigner,
+        np.stack(columns[3], axis=1),
+        barrier,
+        barrier - level,
+        barrier + np.array([_zero_point(s) - _zero_point(first) for s in saddles]),
+        level,
+        (htst * np.exp(barrier / kt))[0],
+        np.array([float(np.min(np.asarray(s.wavenumbers))) for s in saddles]),
+        tuple(dict.fromkeys(str(w.message) for w in heard if issubclass(w.category, JaxnmrWarning))),
+    )
+
+
+def exchange_of(
+    nuclei: Sequence[int], ends: Ends, used: Sequence[int], found: RatesOfEvents, theory: str
+) -> ExchangeOfNuclei:
+    """States, populations and rates of each group, and the group of each nucleus.
+
+    A group's basins are the first minimum and those of its own events; so groups stay independent, and two that have two
+    basins each are not four states of one spin.
+
+    Args:
+        nuclei: observed atoms.
+        ends: minima and groups.
+        used: the events that have rates, in the order of `found`.
+        found: rates.
+        theory: "htst", "eyring" or "eyring-wigner".
+    """
+    k = {"htst": found.htst, "eyring": found.eyring, "eyring-wigner": found.wigner}[theory]
+    n = len(ends.atoms)
+    members = [[c for c, event in enumerate(used) if ends.groups[event] == g] for g in range(n)]
+    width = 1 + max((len(m) for m in members), default=0)
+    states = np.full((n, width), -1)
+    shares, out = np.zeros((len(found.temperatures), n, width)), np.zeros((len(found.temperatures), n, width))
+    for g, columns in enumerate(members):
+        states[g, : 1 + len(columns)] = [0, *(1 + used[c] for c in columns)]
+        # Shares of the end beside the start, pair by pair, made to sum to one.
+        ratio = found.populations[:, columns, 1] / found.populations[:, columns, 0]
+        weight = np.concatenate([np.ones((len(ratio), 1)), ratio], axis=1)
+        shares[:, g, : weight.shape[1]] = weight / weight.sum(axis=1, keepdims=True)
+        out[:, g, 1 : weight.shape[1]] = k[:, columns]
+    home = np.full(len(nuclei), -1)
+    for g, atoms in enumerate(ends.atoms):
+        if members[g]:
+            home[np.isin(nuclei, atoms)] = g
+    return ExchangeOfNuclei(home, states, shares, out)
+
+
+def _zero_point(point: Vibrations) -> float:
+    omega = np.asarray(point.omega, np.float64)
+    return float(HBAR * OMEGA / ELECTRON_VOLT / 2 * omega[omega > 0].sum())

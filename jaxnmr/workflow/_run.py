@@ -1,0 +1,272 @@
+"""The chain of stages, each kept on disk: from atoms to spectra."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnmr._version import __version__
+from jaxnmr.errors import near
+from jaxnmr.workflow._atoms import FORCE, between, point_at, relaxed, settled, vibrations_of
+from jaxnmr.workflow._config import RunConfig
+from jaxnmr.workflow._folder import Kept, Step, Store, digest_of_array, locked
+from jaxnmr.workflow._inputs import Inputs, elsewhere, prepared
+from jaxnmr.workflow._kinetics import exchange_of, rates_of
+from jaxnmr.workflow._nuclei import spectra_at, tensors_in
+from jaxnmr.workflow._records import (
+    Band,
+    Ends,
+    ExchangeOfNuclei,
+    Point,
+    RatesOfEvents,
+    Relaxed,
+    SpectraAtField,
+    TensorsOfStates,
+)
+from jaxnmr.workflow._report import write_report
+from jaxnmr.workflow._result import Result
+
+__all__ = ["STAGES", "Cost", "plan", "run"]
+
+STAGES = ("relax", "ends", "saddles", "vibrations", "rates", "tensors", "exchange", "spectra", "report")
+
+
+class Cost(NamedTuple):
+    """About how many evaluations of the forces a stage needs, and whether it is there already.
+
+    Attributes:
+        stage: its name.
+        evaluations: of one structure; 0 where it needs none.
+        kept: whether the folder holds a result; it is taken if what it was made from is still the same.
+    """
+
+    stage: str
+    evaluations: int
+    kept: bool
+
+
+def plan(config: RunConfig, inputs: Inputs | None = None) -> tuple[Cost, ...]:
+    """What a run would do. Numbers of steps are guesses from runs of molecular crystals.
+
+    Args:
+        config: what to do.
+        inputs: read before, or None to read them here.
+    """
+    inputs = prepared(config) if inputs is None else inputs
+    events, n = len(inputs.events), len(inputs.structure)
+    inner = config.motion.images - 2
+    counts = dict.fromkeys(STAGES, 0) | {
+        "relax": 60,
+        "ends": 60 * events,
+        # A band takes about 40 steps, the saddle 25 with five products of the Hessian each, its two sides 40 each.
+        "saddles": events * (40 * inner + 25 * 5 * 2 + 80),
+        # One product of the Hessian, two evaluations, for each coordinate of minimum, saddle and end.
+        "vibrations": (1 + 2 * events) * 2 * 3 * n,
+    }
+    folder = config.output.folder / "stages"
+    return tuple(Cost(s, counts[s], any(folder.glob(f"{s}.npz")) or any(folder.glob(f"{s}-*.npz"))) for s in STAGES)
+
+
+def run(
+    config: RunConfig | str | os.PathLike[str],
+    *,
+    potential: Any = None,
+    tensors: Any = None,
+    until: str | None = None,
+    force: bool = False,
+    progress: Callable[[Step], None] | None = None,
+) -> Result:
+    r"""From a structure to spectra without and with motion: minima, saddles, rates, tensors, exchange.
+
+    Each step's result is kept in the run's folder with a digest of all that it was made from. A run that is stopped,
+    however hard, goes on where it was when it is called again, and ends with the same numbers; when an input changes, only
+    what depends on it is made again. Work in double precision (`jax_enable_x64`) for vibrations that can be trusted.
+
+    A nucleus hops among the basins of its own group, the molecules that one event moves; groups are independent of each
+    other. Two events that look the same, in energy and fingerprint of the minimum, share one path and one rate.
+
+    Args:
+        config: a `RunConfig`, or the path of its TOML file.
+        potential: a `jaxnmr.dynamics.Surface`, or a potential, in the place of `potential.file`.
+        tensors: anything with `label(structure) -> Structure` with tensors, in the place of `tensors.file`. Models given so
+            are recognised by their arrays and the code of their functions.
+        until: last stage to make, one of `jaxnmr.workflow.STAGES`.
+        force: make everything anew, and take a folder of another material.
+        progress: called as steps begin and end.
+
+    Returns:
+        What was made; report.html, report.json, CSV and structures lie in `config.output.folder`.
+
+    Raises:
+        ValueError: bad input, a folder of another material or in use.
+        SearchError: a minimum or saddle that was not reached; what was made before is kept.
+    """
+    config = config if isinstance(config, RunConfig) else RunConfig.read(config)
+    if until is not None and until not in STAGES:
+        raise ValueError(f"until: got {until!r}{near(until, STAGES)}; give one of {', '.join(STAGES)}.")
+    last = len(STAGES) if until is None else STAGES.index(until)
+    inputs = prepared(config, potential, tensors)
+    with locked(config.output.folder):
+        store = Store(config.output.folder, force, progress or (lambda step: None), _origin(inputs))
+        _same_material(store, inputs, force)
+        return _stages(config, inputs, store, last)
+
+
+def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Result:
+    surface, structure, events = inputs.surface, inputs.structure, inputs.events
+    before = np.asarray(structure.positions, np.float64)
+    where = {"surface": inputs.surface_digest, "x64": bool(jax.config.jax_enable_x64)}  # type: ignore[attr-defined]
+    first = store.step(
+        "relax", Relaxed, where | {"atoms": inputs.atoms_digest, "force": FORCE}, lambda: relaxed(surface, before)
+    )
+    result = Result(config, structure, first.record, folder=store.folder)
+    elsewhere(structure, first.record.positions).write(store.folder / "minimum-0.extxyz")
+    if last < 1:
+        return result
+
+    start = where | {"relax": first.digest, "events": inputs.ends_digest, "hops": config.motion.hops}
+    ends = store.step("ends", Ends, start, lambda: settled(surface, first.record, before, events))
+    minima: Ends = ends.record
+    for k, place in enumerate(minima.positions):
+        elsewhere(structure, place).write(store.folder / f"minimum-{k + 1}.extxyz")
+    used = tuple(k for k in range(len(events)) if minima.distinct[k])
+    result = replace(result, ends=minima, used=used)
+    if last < 2:
+        return result
+
+    band = config.motion.model_dump(include={"images", "max_force_ev_a", "max_steps"})
+    bands: dict[int, Kept] = {}
+    for k in sorted({int(minima.same_as[k]) for k in used}):
+        bands[k] = store.step(
+            f"saddles-{k}",
+            Band,
+            where | {"ends": ends.digest, "relax": first.digest, "event": k, "band": band},
+            lambda k=k: between(surface, first.record, minima.positions[k], events[k], before, config.motion),
+        )
+        elsewhere(structure, bands[k].record.saddle).write(store.folder / f"saddle-{k}.extxyz")
+    of = {k: int(minima.same_as[k]) for k in used}
+    result = replace(result, bands=tuple(bands[of[k]].record for k in used))
+    if last < 3:
+        return result
+
+    def vibrating(name: str, place: Any) -> Kept:
+        return store.step(
+            f"vibrations-{name}",
+            Point,
+            where | {"place": digest_of_array(place)},
+            lambda: point_at(surface, place),
+        )
+
+    points = {"minimum-0": vibrating("minimum-0", first.record.positions)}
+    for k, found in bands.items():
+        points[f"minimum-{k + 1}"] = vibrating(f"minimum-{k + 1}", minima.positions[k])
+        points[f"saddle-{k}"] = vibrating(f"saddle-{k}", found.record.saddle)
+    if last < 4:
+        return result
+
+    theory, temperatures = config.rates.theory, config.experiment.temperatures_k
+    named = {name: vibrations_of(kept.record, structure.species) for name, kept in points.items()}
+    digests = {name: kept.digest for name, kept in points.items()}
+    rates = None
+    if used:
+        rates = store.step(
+            "rates",
+            RatesOfEvents,
+            {"points": digests, "used": used, "of": list(of.values()), "t": temperatures, "theory": theory},
+            lambda: rates_of(
+                named["minimum-0"],
+                [named[f"saddle-{of[k]}"] for k in used],
+                [named[f"minimum-{of[k] + 1}"] for k in used],
+                temperatures,
+                theory,
+            ),
+        )
+        result = replace(result, rates=rates.record)
+    if last < 5:
+        return result
+
+    asked = {"isotope": config.experiment.isotope, "atoms": config.structure.atoms}
+    states = [elsewhere(structure, place) for place in (first.record.positions, *minima.positions)]
+    tensors = store.step(
+        "tensors",
+        TensorsOfStates,
+        asked | {"model": inputs.tensors_digest, "relax": first.digest, "ends": ends.digest, "x64": where["x64"]},
+        lambda: tensors_in(inputs.tensors, states, config),
+    )
+    result = replace(result, tensors=tensors.record)
+    if last < 6:
+        return result
+
+    made = {"rates": None if rates is None else rates.digest, "nuclei": tensors.record.nuclei, "theory": theory}
+    empty = _no_rates(len(temperatures), temperatures)
+    exchange = store.step(
+        "exchange",
+        ExchangeOfNuclei,
+        made | {"ends": ends.digest, "t": temperatures},
+        lambda: exchange_of(tensors.record.nuclei, minima, used, empty if rates is None else rates.record, theory),
+    )
+    result = replace(result, exchange=exchange.record)
+    if last < 7:
+        return result
+
+    told = config.experiment.model_dump(include={"isotope", "rate_hz", "linewidth_hz", "gaussian_hz"})
+    told |= {"axis": config.axis.model_dump(), "sizes": config.resolution.model_dump(), "x64": where["x64"]}
+    told |= {"reference": config.tensors.reference_ppm, "tensors": tensors.digest, "exchange": exchange.digest}
+    spectra = tuple(
+        store.step(
+            f"spectra-{k}",
+            SpectraAtField,
+            told | {"field": field},
+            lambda field=field: spectra_at(field, tensors.record, exchange.record, config),
+        ).record
+        for k, field in enumerate(config.experiment.fields_t)
+    )
+    result = replace(result, spectra=spectra, remarks=_remarks(result, spectra))
+    if last < 8:
+        return result
+    store.told(Step("report", "begins"))
+    write_report(result, store.origin)
+    store.told(Step("report", "done"))
+    return result
+
+
+def _no_rates(count: int, temperatures: tuple[float, ...]) -> RatesOfEvents:
+    none, row, shares = np.zeros((count, 0)), np.zeros(0), np.zeros((count, 0, 2))
+    return RatesOfEvents(np.asarray(temperatures), none, none, none, shares, row, row, row, row, row, row, ())
+
+
+def _remarks(result: Result, spectra: tuple[SpectraAtField, ...]) -> tuple[str, ...]:
+    """What is doubtful, in sentences."""
+    found = list(result.rates.remarks) if result.rates is not None else []
+    ends = result.ends
+    for k, name in enumerate(ends.names if ends is not None else ()):
+        if k not in result.used:
+            found.append(f"{name}: no other minimum; the atoms fell back to the first, and the event is left out.")
+    for k, band in zip(result.used, result.bands, strict=True):
+        if not band.joins:
+            found.append(
+                f"event {k}: the ways down from the saddle end elsewhere than in the two minima; there may be more."
+            )
+    for each in spectra:
+        found += each.remarks
+    return tuple(dict.fromkeys(found))
+
+
+def _origin(inputs: Inputs) -> dict[str, Any]:
+    cards = {"potential_sha256": inputs.surface_digest, "tensors_sha256": inputs.tensors_digest}
+    versions = {"jaxnmr": __version__, "jax": jax.__version__, "device": jax.devices()[0].device_kind}
+    return versions | cards | {"atoms_sha256": inputs.atoms_digest, "seeds": "none drawn"}
+
+
+def _same_material(store: Store, inputs: Inputs, force: bool) -> None:
+    mark, now = store.folder / "material.txt", " ".join(inputs.structure.species)
+    if mark.exists() and mark.read_text(encoding="utf-8").strip() != now and not force:
+        raise ValueError(
+            f"output.folder: {store.folder} holds a run of other atoms; name another folder, or replace it with force."
+        )
+    mark.write_text(now + "\n", encoding="utf-8")

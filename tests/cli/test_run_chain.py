@@ -1,0 +1,84 @@
+"""`jaxnmr run`: what it says, writes and refuses; the chain itself is tested in tests/workflow."""
+
+import functools
+
+import pytest
+from typer.testing import CliRunner
+
+from jaxnmr.cli import _chain, _main
+
+from ..workflow import toy
+
+runner = CliRunner()
+
+pytestmark = pytest.mark.filterwarnings("ignore::jaxnmr.errors.JaxnmrWarning")
+
+TOML = f"""
+structure = {{ file = "start.extxyz" }}
+motion = {{ ends = ["end.extxyz"], images = 5 }}
+tensors = {{ reference_ppm = [-1.0, {toy.REFERENCE}] }}
+experiment = {{ isotope = "13C", fields_t = [{toy.FIELD}], linewidth_hz = {toy.WIDTH} }}
+axis = {{ ppm = [160, 0], points = 256 }}
+resolution = {{ orientations = 4 }}
+output = {{ folder = "run" }}
+"""
+
+
+def written(folder, text=TOML):
+    """A file of tables, with the atoms beside it."""
+    toy.config(folder)
+    path = folder / "toy.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def injected(monkeypatch):
+    """The toy's models, which no file holds."""
+    whole = functools.partial(_chain.run_chain, potential=toy.surface(), tensors=toy.Tensors())
+    monkeypatch.setattr(_chain, "run_chain", whole)
+
+
+def test_runs_and_goes_on(tmp_path, injected):
+    """A line for each step with its seconds, the same in the log; a second call keeps what the first made."""
+    path = written(tmp_path)
+    first = runner.invoke(_main.app, ["run", str(path), "--until", "ends"])
+    assert first.exit_code == 0, first.output
+    second = runner.invoke(_main.app, ["run", str(path), "--json"])
+    assert second.exit_code == 0, second.output
+    assert "ends: kept" in second.output and "rates: done after" in second.output
+    assert '"rate_per_s"' in second.stdout and (tmp_path / "run" / "report.html").exists()
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "relax: done" in log and "all: done" in log
+
+
+def test_a_stage_that_fails_stops_the_run(tmp_path, injected):
+    """Status 3, with the reason, and what was made before is kept."""
+    path = written(tmp_path, TOML.replace("images = 5", "images = 5, max_steps = 1"))
+    failed = runner.invoke(_main.app, ["run", str(path)])
+    assert failed.exit_code == 3 and "stopped: neb: max_steps" in failed.output
+    assert (tmp_path / "run" / "stages" / "ends.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (TOML.replace("linewidth_hz", "linewidth_khz"), "did you mean 'linewidth_hz'"),
+        (TOML.replace("start.extxyz", "none.extxyz"), "none.extxyz"),
+        (TOML, "potential.file: is missing"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, text, words):
+    """Status 2 and one line."""
+    refused = runner.invoke(_main.app, ["run", str(written(tmp_path, text))])
+    assert refused.exit_code == 2 and words in refused.output
+    assert refused.output.count("\n") == 1
+
+
+def test_dry_run_counts(tmp_path, monkeypatch):
+    """Stages with their evaluations, and nothing written."""
+    ready = functools.partial(_chain.prepared, potential=toy.surface(), tensors=toy.Tensors())
+    monkeypatch.setattr(_chain, "prepared", ready)
+    planned = runner.invoke(_main.app, ["run", str(written(tmp_path)), "--dry-run"])
+    assert planned.exit_code == 0, planned.output
+    assert "saddles: about" in planned.output and not (tmp_path / "run").exists()
