@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jaxnmr.fitting._levenberg import CONVERGED, NOT_FINITE, LevenbergMarquardt
+from jaxnmr.fitting._levenberg import CONVERGED, NOT_FINITE, STALLED, LevenbergMarquardt, possible_fall
 
 __all__ = ["Gradient"]
 
@@ -38,23 +38,26 @@ class Gradient(eqx.Module):
         max_steps: most evaluations.
         patience: ends after so many steps without an improvement ...
         rtol: ... by more than this part of the sum of squares.
+        offset: the search has converged where the residual's part in the range of the Jacobian is below this part of its
+            statistical expectation, as in `LevenbergMarquardt`; else it has stalled.
 
     Raises:
-        ValueError: no optax transformation, steps or patience below 1, rtol that is not > 0.
+        ValueError: no optax transformation, steps or patience below 1, tolerances that are not > 0.
     """
 
     transformation: Any
     max_steps: int = eqx.field(static=True, default=2000)
     patience: int = eqx.field(static=True, default=50)
     rtol: float = eqx.field(static=True, default=1e-6)
+    offset: float = eqx.field(static=True, default=0.1)
 
     def __check_init__(self):
         if not (hasattr(self.transformation, "init") and hasattr(self.transformation, "update")):
             raise ValueError(f"transformation: got {self.transformation!r}; give an optax one, such as optax.adam(0.01).")
-        if self.max_steps < 1 or self.patience < 1 or not self.rtol > 0:
+        if self.max_steps < 1 or self.patience < 1 or not (self.rtol > 0 and self.offset > 0):
             raise ValueError(
-                f"max_steps, patience, rtol: got {self.max_steps}, {self.patience}, {self.rtol:g}; the first two are "
-                "at least 1, the last > 0."
+                f"max_steps, patience, rtol, offset: got {self.max_steps}, {self.patience}, {self.rtol:g}, "
+                f"{self.offset:g}; the first two are at least 1, the others > 0."
             )
 
     def search(self, problem: Any, y: Any, box: Any) -> tuple[Any, Any]:
@@ -98,8 +101,14 @@ class Gradient(eqx.Module):
         last = LevenbergMarquardt(max_steps=1)
         _, ended = last.search(problem, end.best, box)
         lost = end.lost | (ended.code == NOT_FINITE)
+        # That steps of this size bring nothing more says nothing of the slope.
+        points, size = ended.jacobian.shape
+        jacobian = jnp.where(lost, 0.0, ended.jacobian)
+        left = possible_fall(jnp.where(lost, 0.0, ended.residual), jacobian, end.best, box)
+        near = left <= self.offset**2 * size * ended.cost / max(points - size, 1)
+        code = jnp.where(lost, NOT_FINITE, jnp.where(near, CONVERGED, STALLED))
         return end.best, eqx.tree_at(
             lambda e: (e.done, e.code, e.steps),
             ended,
-            (lost | (end.since >= self.patience), jnp.where(lost, NOT_FINITE, CONVERGED), end.steps),
+            (lost | (end.since >= self.patience), code, end.steps),
         )

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import lineax as lx
 import optimistix as optx
 
-__all__ = ["Box", "Ended", "LevenbergMarquardt"]
+__all__ = ["Box", "Ended", "LevenbergMarquardt", "possible_fall"]
 
 CONVERGED, STALLED, NOT_FINITE = 0, 1, 2
 
@@ -250,6 +250,13 @@ def _steps(residual, jacobian, scale, y, box, damping):
 
     steps, promises = jax.vmap(one)(dampings, lows, highs)
     return steps[0], promises
+
+
+def possible_fall(residual, jacobian, y, box):
+    """By how much the best step of any length within the box should lower half the sum of squares."""
+    columns = jnp.sqrt(jnp.sum(jacobian**2, axis=0))
+    _, (_, possible, _) = _steps(residual, jacobian, columns, y, box, jnp.ones((), y.dtype))
+    return possible
 
 
 def _bounded(matrix, right, low, high):

@@ -26,8 +26,11 @@ _ADVICE = {
     Code.CONVERGED: "",
     Code.NOT_DETERMINED: "Read `result.bounds`; fix it, give a prior, or add data at another temperature or field.",
     Code.AT_BOUND: "Widen the constraint if its end is not physical; else the bound is the answer, with its profile.",
-    Code.STALLED: "Look at the residual; start nearer, scale odd parameters by a constraint, or use starts=MultiStart().",
-    Code.MAX_STEPS: "Give LevenbergMarquardt(max_steps=...) more, or start nearer.",
+    Code.STALLED: (
+        "Look at the residual; start nearer, scale odd parameters by a constraint, use starts=MultiStart(), or have more "
+        "patience (of Gradient)."
+    ),
+    Code.MAX_STEPS: "Give the optimiser more of them (max_steps=...), or start nearer.",
     Code.NOT_FINITE: "Try the model at the start; leave out what makes it NaN, or its derivative.",
 }
 

@@ -185,6 +185,15 @@ def test_gradients_reach_the_same_optimum():
     np.testing.assert_allclose(found.errors, exact.errors, rtol=0.1)
 
 
+def test_patience_alone_is_no_optimum():
+    """Out of patience on a slope: stalled, not converged, and raised."""
+    data = noisy(clean(), SIGMA, 1)
+    # No single step halves chi2, so that six steps end the search.
+    hasty = Gradient(Descent(), patience=5, rtol=0.5)
+    found = fit(doublet, {**TRUTH, "k": 1000.0}, data, constraints=RATES, optimiser=hasty, throw=False)
+    assert found.status.code == "stalled" and not found.status.ok and found.steps < 20
+
+
 def test_optax():
     """The real one."""
     optax = pytest.importorskip("optax")
