@@ -41,7 +41,13 @@ def parameters(result: FitResult, units: Mapping[str, str], start: Mapping[str, 
     bounds = result.bounds
     for name, value, error in zip(result.names, result.values, result.errors, strict=True):
         low, high = result.interval(name)
-        free[name] = {"value": value, "error": error, "low": low, "high": high, "determined": name not in bounds}
+        free[name] = {
+            "value": value,
+            "error": error,
+            "low": low,
+            "high": high,
+            "determined": name not in bounds or math.isfinite(error),
+        }
     rows = []
     for name in start:
         values = np.asarray(result.params[name], np.float64)

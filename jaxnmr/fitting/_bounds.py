@@ -180,10 +180,23 @@ def _rivals(result: FitResult, z: float) -> list[tuple[Any, float, np.ndarray]]:
         rise = (2 * float(solved.cost) - result.objective) / result.variance
         if rise < -0.05:
             raise _Better(space.params(solved.y))
-        # The same spectrum from other numbers is the same answer under other names: sites that changed places.
-        if _SAME < rise < z * z:
-            found.append((space.params(solved.y), math.sqrt(max(rise, 0.0)), np.asarray(solved.values, np.float64)))
+        values = np.asarray(solved.values, np.float64)
+        # The same spectrum from sites that changed places is the same answer under other names.
+        if rise < z * z and not (rise <= _SAME and _relabelled(result, values)):
+            found.append((space.params(solved.y), math.sqrt(max(rise, 0.0)), values))
     return found
+
+
+def _relabelled(result: FitResult, values: np.ndarray) -> bool:
+    """Whether numbers of the optimum stand in each other's places: those of sites that were exchanged.
+
+    Others may follow in their own way, as the share p does by 1 - p.
+    """
+    own = np.asarray(result.values, np.float64)
+    near = np.where(np.isfinite(result.errors), 0.1 * result.errors, 0.0) + 1e-3 * np.abs(own)
+    same = np.abs(values[:, None] - own[None, :]) <= near[None, :]
+    moved = ~np.diag(same)
+    return int((moved & (same & moved[None, :]).any(axis=1)).sum()) > 1
 
 
 def _ends(

@@ -11,9 +11,12 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnmr.errors import warn
 from jaxnmr.fitting._levenberg import Box
+from jaxnmr.fitting._report import continued
 from jaxnmr.fitting._result import FitResult
 from jaxnmr.fitting._solve import solve
+from jaxnmr.fitting._status import FitWarning
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +30,8 @@ _MOST = 30
 _FAR = {"log": 8 * math.log(10.0), "simplex": 12.0, "linear": 50.0}
 # Other optima that a profile is tried from.
 _POOL = 4
+# How often the search goes on from a lower point.
+_RESTARTS = 3
 # Roots are found to this part of a standard deviation.
 _ROOT = 0.01
 
@@ -88,6 +93,9 @@ def profile(result: FitResult, name: str, *, level: float = 0.95) -> Profile:
     Raises:
         ValueError: unknown name; an element of an ordered array; a level outside 0..1; a fit without optimum.
 
+    Warns:
+        FitWarning: chi2 falls below that of the result; the profile is then of the optimum that is found from there.
+
     References:
         Bates and Watts, Nonlinear Regression Analysis and Its Applications (Wiley 1988), chapter 6.
     """
@@ -95,11 +103,15 @@ def profile(result: FitResult, name: str, *, level: float = 0.95) -> Profile:
         raise ValueError(f"level: got {level}; give a confidence between 0 and 1, such as 0.95.")
     if not result.status.ok:
         raise ValueError(f"result: {result.status}")
-    result = pivoted(result, name)
+    given, z = result, result.quantile(level)
+    result, sides = _sides(given, name, z)
+    for _ in range(_RESTARTS):
+        better = [side.better for side in sides if side.better is not None]
+        if not better:
+            break
+        given = _went_on(given, result, name, better[0])
+        result, sides = _sides(given, name, z)
     i, at = result.problem.space.inner_of(name), result.names.index(name)
-    z = result.quantile(level)
-    pool = others_of(result)
-    sides = [walk(result, i, sign, z, pool=pool) for sign in (-1.0, 1.0)]
     points = [*reversed(sides[0].points[1:]), *sides[1].points]
     others = np.stack([np.asarray(result.problem.space.values(jnp.asarray(y, result.inner.dtype))) for _, _, y in points])
     ends = result._ends(name)
@@ -109,6 +121,25 @@ def profile(result: FitResult, name: str, *, level: float = 0.95) -> Profile:
     rise = np.array([math.copysign(s * s, s) for _, s, _ in points])
     closed = sides[0].closed(z), sides[1].closed(z)
     return Profile(name, others[:, at], rise, others, (interval[0], interval[1]), level, z * z, closed)
+
+
+def _sides(result: FitResult, name: str, z: float) -> tuple[FitResult, list[Walk]]:
+    """The result in variables of which `name` is one, and its profile below and above."""
+    result = pivoted(result, name)
+    i, pool = result.problem.space.inner_of(name), others_of(result)
+    return result, [walk(result, i, sign, z, pool=pool) for sign in (-1.0, 1.0)]
+
+
+def _went_on(given: FitResult, result: FitResult, name: str, better: np.ndarray) -> FitResult:
+    """The search goes on from a lower point of a profile, and says so; `result` is `given` in the profile's variables."""
+    params = result.problem.space.params(jnp.asarray(better, result.inner.dtype))
+    found = continued(given, optimum_from(given, given.problem.space.inner(params)))
+    warn(
+        f"profile: along {name!r} chi2 falls from {given.objective:.6g} to {found.objective:.6g}, below the result's; the "
+        "profile is of that optimum. Fit again from there, or with starts=MultiStart().",
+        FitWarning,
+    )
+    return found
 
 
 def pivoted(result: FitResult, name: str) -> FitResult:

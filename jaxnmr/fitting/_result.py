@@ -223,7 +223,9 @@ class FitResult(eqx.Module):
         rows = [("parameter", "value", "error", "95 % interval")]
         for name, value, error in zip(self.names, self.values, self.errors, strict=True):
             low, high = self.interval(name)
-            note = "  not determined" if name in bounds else ""
+            # A number at the end of its constraint has an error all the same.
+            known = "one side only" if math.isfinite(error) else "not determined"
+            note = f"  {known}" if name in bounds else ""
             rows.append((name, *_rounded(float(value), float(error)), f"{low:.5g} ... {high:.5g}{note}"))
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
         lines = [f"{r[0]:<{widths[0]}}  {r[1]:>{widths[1]}}  {r[2]:>{widths[2]}}  {r[3]}" for r in rows]

@@ -1,10 +1,13 @@
 """Profiles, one-sided bounds, posterior samples, and how many of them hold."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxnmr as jn
+from jaxnmr.cli import _fit_report
 from jaxnmr.fitting import (
     Code,
     FitWarning,
@@ -55,6 +58,18 @@ def test_profile_is_the_parabola_where_the_model_is_linear(clear):
     assert (np.diff(found.values) > 0).all()
 
 
+def test_profile_goes_on_from_a_lower_point(clear):
+    """A result that is off its optimum by three errors of k: the profile of lw comes to it, says so, and closes there."""
+    i = clear.names.index("k")
+    off = clear.inner.at[i].add(3 * np.sqrt(clear.inner_covariance[i, i] * clear.variance))
+    # Nine variances in the linear model.
+    short = dataclasses.replace(clear, inner=off, objective=clear.objective + 9 * clear.variance)
+    with pytest.warns(FitWarning, match=r"along 'lw' chi2 falls"):
+        found = profile(short, "lw")
+    assert found.closed == (True, True)
+    np.testing.assert_allclose(found.interval, profile(clear, "lw").interval, rtol=1e-3)
+
+
 def test_profile_optimises_the_others(clear):
     """chi2 at each point is the least for that rate: a fit with the rate fixed agrees."""
     found = profile(clear, "k")
@@ -84,6 +99,23 @@ def test_frozen_and_fast_limits_give_bounds():
     # The width left over by exchange, pi dnu**2 / 2k with dnu = 2200 Hz, is below the error of 300 Hz.
     assert fast.bounds["k"].high == 1e12 and 1e4 < fast.bounds["k"].low < 1e7
     assert "not determined" in fast.table()
+
+
+def test_an_end_is_told_from_what_is_not_determined():
+    """A shift kept below its truth has an error, and is known from one side: the table says that, not less."""
+    with pytest.warns(FitWarning, match="one side only"):
+        found = fit(
+            doublet,
+            {**TRUTH, "d2": 9.0},
+            noisy(clean(), SIGMA, 1),
+            constraints={**RATES, "d2": Interval(0.0, 11.0)},
+            fixed=("d1", "k"),
+        )
+    assert found.status.code is Code.AT_BOUND and list(found.bounds) == ["d2"] and np.isfinite(found.stderr["d2"])
+    (line,) = [line for line in found.table().splitlines() if line.startswith("d2")]
+    assert line.endswith("one side only")
+    row = next(row for row in _fit_report.parameters(found, dict.fromkeys(KNOWN, ""), KNOWN) if row["name"] == "d2")
+    assert row["determined"] and row["high"] == 11.0
 
 
 @pytest.mark.slow
@@ -231,6 +263,26 @@ def test_intervals_reach_around_every_optimum_that_the_data_allow():
     precise = measured(np.asarray(mirrored({"d": jnp.asarray(12.0)}).intensity) + 1e-5 * np.sin(37 * PPM))
     sure = fit(mirrored, {"d": 10.0}, precise, constraints=rules, starts=starts)
     assert sure.interval("d")[0] > 11
+
+
+def even(p):
+    """A line at d**2/10: both signs draw the same spectrum."""
+    x = (jnp.asarray(PPM) - p["d"] ** 2 / 10) / 4.0
+    return jn.Spectrum(PPM, PPM * LARMOR * 1e-6, jnp.exp(-(x**2)), isotope="13C")
+
+
+def test_degenerate_optima_count_and_relabelled_ones_do_not():
+    """A sign that no data tell is part of the interval; sites that changed places are the same answer."""
+    noise = SIGMA * np.random.default_rng(3).normal(size=len(PPM))
+    data = measured(np.asarray(even({"d": jnp.asarray(12.0)}).intensity) + noise)
+    found = fit(even, {"d": 10.0}, data, constraints={"d": Interval(-20.0, 20.0)}, starts=MultiStart(12, 4, seed=1))
+    low, high = found.interval("d")
+    assert low < -11.5 < 11.5 < high
+    ranges = {"d1": (-20.0, 20.0), "d2": (-20.0, 20.0)}
+    sites = fit(doublet, START, noisy(clean(), SIGMA, 1), constraints=RATES, starts=MultiStart(24, 6, seed=1, ranges=ranges))
+    assert len(sites.starts) > 1 and not sites.bounds
+    low, high = sites.interval("d1")
+    assert high - low < 5
 
 
 def test_intervals_are_wider_with_few_points():
