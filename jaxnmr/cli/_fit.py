@@ -56,7 +56,7 @@ def fit(config: Config, *, dry_run: bool, as_json: bool, x64: bool, began: float
         spectra = _fit_data.measured(config)
         noise, correlation = _fit_data.noise_of(config, spectra)
         problem = _fit_model.stated(config, spectra)
-        _check_profiles(config, problem.start)
+        _check_profiles(config, problem)
         ready = time.perf_counter()
         if dry_run:
             stage(None)
@@ -122,19 +122,30 @@ def _searched(config: Config, spectra: Any, problem: Any, noise: Any, correlatio
     )
 
 
-def _check_profiles(config: Config, start: dict[str, Any]) -> None:
+def _check_profiles(config: Config, problem: Any) -> None:
     import numpy as np
 
     from jaxnmr.errors import near
+    from jaxnmr.fitting import Ordered
 
     known = [
         f"{name}[{', '.join(map(str, index))}]" if index else name
-        for name, value in start.items()
+        for name, value in problem.start.items()
         for index in np.ndindex(np.shape(value))
     ]
     for name in config.uncertainty.profile:
         if name not in known:
             raise Failure(f"uncertainty.profile: no parameter {name!r}{near(name, known)}; there are {', '.join(known)}.")
+        array = name.split("[")[0]
+        if array in config.fit.fixed or name in config.fit.fixed:
+            raise Failure(
+                f"uncertainty.profile: {name!r} is fixed; take it out of one of uncertainty.profile and fit.fixed."
+            )
+        if isinstance(problem.constraints.get(array), Ordered):
+            raise Failure(
+                f"uncertainty.profile: {name!r} is tied to the other elements of {array!r} (ordered); profile another, or "
+                "change its constraint."
+            )
 
 
 @contextmanager

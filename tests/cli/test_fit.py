@@ -223,6 +223,12 @@ def test_reports_are_replaced_only_when_told(series, no_work, monkeypatch):
         ('fixed = ["p"]', 'fixed = ["q"]', r"fixed: no parameter 'q'"),
         ('fixed = ["p"]', "noise = [0.1]", r"fit\.noise: got 1 for 3 spectra"),
         ('profile = ["e_a_ev"]', 'profile = ["e_a"]', r"uncertainty\.profile: no parameter 'e_a' \(did you mean 'e_a_ev'"),
+        ('profile = ["e_a_ev"]', 'profile = ["p"]', r"uncertainty\.profile: 'p' is fixed"),
+        (
+            'uncertainty = { profile = ["e_a_ev"] }',
+            'uncertainty = { profile = ["delta[0]"] }\nconstraints = { delta = "ordered" }',
+            r"uncertainty\.profile: 'delta\[0\]' is tied to the other elements",
+        ),
         ('file = "230.csv"', 'file = "231.csv"', r"231\.csv"),
         ("field_t = 9.4", "field_t = 14.1", r"field: got 14\.1"),
         ('isotope = "13C", ', "", r"experiment\.isotope: missing; give isotope"),
