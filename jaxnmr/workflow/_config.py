@@ -13,6 +13,9 @@ from jaxnmr.errors import near
 
 __all__ = ["RunConfig"]
 
+# Names without an ending are those of the models that come with the package.
+_MODELS = ("potential", "tensors")
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Width = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -152,7 +155,11 @@ class RunConfig(_Table):
             raise ValueError(f"config: {path} is not TOML: {error}.") from None
         for table, key in (("structure", "file"), ("potential", "file"), ("tensors", "file"), ("output", "folder")):
             inside = raw.get(table)
-            if isinstance(inside, dict) and isinstance(inside.get(key), str):
+            if (
+                isinstance(inside, dict)
+                and isinstance(inside.get(key), str)
+                and not _is_shipped(table, inside[key], path.parent)
+            ):
                 inside[key] = str(path.parent / inside[key])
         motion = raw.get("motion")
         if isinstance(motion, dict) and isinstance(motion.get("ends"), list):
@@ -180,3 +187,7 @@ class RunConfig(_Table):
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         cure = " is missing; give it" if first["type"] == "missing" else f": {text}{shown}"
         raise ValueError(f"{source}: {where}{cure if where else cure.removeprefix(': ')}.{more}")
+
+
+def _is_shipped(table: str, name: str, folder: Path) -> bool:
+    return table in _MODELS and not Path(name).suffix and Path(name).name == name and not (folder / name).exists()

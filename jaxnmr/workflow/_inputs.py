@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -98,8 +99,8 @@ def prepared(config: RunConfig, potential: Any = None, tensors: Any = None) -> I
         tuple(events),
         _digest_of_atoms([structure]),
         _digest_of_atoms(ends),
-        _digest_of_model(given) if potential is not None else digest_of_file(config.potential.file or ""),
-        _digest_of_model(model) if tensors is not None else digest_of_file(config.tensors.file or ""),
+        _digest(given, None if potential is not None else config.potential.file),
+        _digest(model, None if tensors is not None else config.tensors.file),
     )
 
 
@@ -132,6 +133,11 @@ def _digest_of_atoms(structures: Sequence[Structure]) -> str:
     return total.hexdigest()
 
 
+def _digest(model: Any, path: Path | None) -> str:
+    # A model that comes with the package is known by its name, which is no file.
+    return digest_of_file(path) if path is not None and path.is_file() else _digest_of_model(model)
+
+
 def _digest_of_model(model: Any) -> str:
     """Of an object given in Python: its arrays and the code of its functions, not what that code reaches elsewhere."""
     total = hashlib.sha256(type(model).__qualname__.encode())
@@ -148,7 +154,7 @@ def _digest_of_model(model: Any) -> str:
             _add_code(total, leaf)
     for name in ("label", "energy_fn"):
         _add_code(total, getattr(type(model), name, None) or getattr(model, name, None))
-    for name in ("fixed", "species", "force_step"):
+    for name in ("fixed", "species", "force_step", "config"):
         total.update(repr(getattr(model, name, None)).encode())
     return total.hexdigest()
 

@@ -124,6 +124,14 @@ def test_a_change_reruns_what_depends_on_it(tmp_path, changes, anew):
     assert {step.name for step in told if step.state == "done"} == anew
 
 
+def test_without_hops_both_spectra_are_one(tmp_path):
+    """No event: no saddle, no rate, and B is A."""
+    result, told = made(toy.config(tmp_path, motion__ends=[]))
+    assert result.rates is None and not [step for step in told if step.name.startswith("saddles")]
+    assert np.array_equal(result.moving().intensity, result.still().intensity)
+    assert "No event leads to another minimum" in (result.folder / "report.html").read_text()
+
+
 def test_another_potential_reruns_the_chain(tmp_path):
     """A surface given in Python is known by its numbers."""
     made(toy.config(tmp_path), until="relax")
@@ -182,6 +190,19 @@ def test_config_errors(tmp_path, text, words):
     with pytest.raises(ValueError, match=words) as error:
         RunConfig.read(path)
     assert "\n" not in str(error.value)
+
+
+def test_names_of_shipped_models_stay_names(tmp_path):
+    """Other paths count from the file's folder."""
+    path = tmp_path / "run.toml"
+    path.write_text(
+        'structure = { file = "a.cif" }\npotential = { file = "khco3" }\n'
+        'tensors = { file = "own.safetensors", reference_ppm = 255 }\naxis = { ppm = [1, 0] }\n'
+        'experiment = { isotope = "17O", fields_t = [9.4], linewidth_hz = 100 }\noutput = { folder = "out" }\n'
+    )
+    config = RunConfig.read(path)
+    assert str(config.potential.file) == "khco3"
+    assert config.tensors.file == tmp_path / "own.safetensors" and config.output.folder == tmp_path / "out"
 
 
 @pytest.mark.parametrize(
