@@ -70,10 +70,12 @@ def layering_faults(source: str, path: Path) -> list[str]:
             continue
         if RANKS[target] > RANKS[room] or (RANKS[target] == RANKS[room] != 0):
             faults.append(f"{name}: rank {RANKS[target]} from {room} of rank {RANKS[room]}")
-        # jaxnmr.room.name is a front desk's; anything longer, a file of the room, or an underscore is not.
+        # jaxnmr.room.name is a front desk's, and jaxnmr.room.folder.name that of a folder in it; anything longer, a file of
+        # the room, or an underscore is not.
         is_file = len(rest) > 1 and (PACKAGE / target / f"{rest[1]}.py").exists()
         is_private = len(rest) > 1 and rest[1].startswith("_") and target != "_version"
-        if len(rest) > 2 or is_file or is_private:
+        in_folder = len(rest) == 3 and (PACKAGE / target / rest[1] / "__init__.py").exists()
+        if (len(rest) > 2 and not in_folder) or is_file or is_private:
             faults.append(f"{name}: not through the front desk of {target}")
     return faults
 

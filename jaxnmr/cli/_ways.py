@@ -11,7 +11,6 @@ import jaxnmr as jn
 from jaxnmr.cli._dynamics import PICTURES, Job, busy, draw, moved, surface_of
 from jaxnmr.cli._say import Failure, say
 from jaxnmr.dynamics import SearchError
-from jaxnmr.exchange.rates import Eckart, Wigner
 from jaxnmr.units import BOLTZMANN_IN_EV
 
 __all__ = ["neb", "rates"]
@@ -100,7 +99,7 @@ def rates(
         raise Failure(f"temperatures_k: got {temperatures!r}; give numbers between commas, as 250,300.") from None
     low, high = jn.structure.read(minimum), jn.structure.read(saddle)
     _same_atoms(low, high, renamed=False)
-    correction = {"none": None, "wigner": Wigner(), "eckart": Eckart()}[tunnelling]
+    correction = {"none": None, "wigner": jn.rates.Wigner(), "eckart": jn.rates.Eckart()}[tunnelling]
     with busy(job, "vibrations"):
         surface = surface_of(job, low)
         places: list[Any] = [low.positions, high.positions]
