@@ -12,6 +12,7 @@ from jaxnmr._version import __version__
 from jaxnmr.potential._card import ModelCard
 from jaxnmr.potential._container import contents, is_container, pack, unpack
 from jaxnmr.potential._potential import Potential
+from jaxnmr.potential._shipped import shipped
 from jaxnmr.potential._weights import EnergyScale, Weights, flatten, unflatten
 from jaxnmr.potential.nequip import NequipConfig, is_nqx, read_nqx
 
@@ -37,7 +38,8 @@ def load_potential(path: str | os.PathLike[str], dtype: Any = None) -> Potential
     """A potential from a model file of this package (safetensors) or of Nequix (.nqx), recognised by what is in it.
 
     Args:
-        path: the file.
+        path: the file; or "khco3", the small potential that comes with the package, for demonstrations: it imitates a
+            foundation model on crystalline KHCO3 and knows nothing else.
         dtype: precision of the network, "float32" or "float64"; JAX's default unless given.
 
     Raises:
@@ -45,6 +47,7 @@ def load_potential(path: str | os.PathLike[str], dtype: Any = None) -> Potential
             belong to its configuration.
         ImportError: flax, e3nn-jax or safetensors is not installed.
     """
+    path = shipped(path, tensors=False)
     name, content = os.fspath(path), contents(path)
     if is_nqx(content):
         return Potential.from_weights(read_nqx(content, name), dtype, f"path: {name}")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from jaxnmr._version import __version__
 from jaxnmr.potential._card import ModelCard
 from jaxnmr.potential._container import contents, is_container, pack, unpack
+from jaxnmr.potential._shipped import shipped
 from jaxnmr.potential._tensor_model import TensorModel
 from jaxnmr.potential._tensor_network import Calibration, PropertyScale, TensorConfig
 from jaxnmr.potential._weights import flatten, unflatten
@@ -37,7 +38,8 @@ def load_tensor_model(path: str | os.PathLike[str], dtype: Any = None) -> Tensor
     """A tensor model from its file.
 
     Args:
-        path: a .safetensors that `save_tensor_model` or `jaxnmr train` wrote.
+        path: a .safetensors that `save_tensor_model` or `jaxnmr train` wrote; or "khco3", the small model that comes with
+            the package, for demonstrations: it has learnt tensors of isolated bicarbonate dimers and knows KHCO3 only.
         dtype: precision of the network, "float32" or "float64"; JAX's default unless given.
 
     Raises:
@@ -45,6 +47,7 @@ def load_tensor_model(path: str | os.PathLike[str], dtype: Any = None) -> Tensor
             belong to its configuration.
         ImportError: flax, e3nn-jax or safetensors is not installed.
     """
+    path = shipped(path, tensors=True)
     name, content = os.fspath(path), contents(path)
     if not is_container(content):
         raise ValueError(f"path: {name} is in no known format; give a .safetensors of a tensor model.")

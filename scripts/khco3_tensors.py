@@ -1,0 +1,105 @@
+"""Train the shielding and field-gradient model for KHCO3 that the package ships, on GIAO labels of isolated dimers.
+
+    python scripts/khco3_tensors.py [FOLDER]
+
+FOLDER (build/khco3-tensors unless given) keeps checkpoints; started again, the training goes on. The result goes to
+jaxnmr/data/khco3-tensors.safetensors. The labels, scripts/data/khco3-labels.extxyz.xz, were made for this project.
+"""
+
+from __future__ import annotations
+
+import lzma
+import sys
+import tempfile
+from pathlib import Path
+
+from jaxnmr.potential import EFG, SHIELDING, HeadConfig, ModelCard, NequipConfig, save_tensor_model
+from jaxnmr.potential.training import (
+    Progress,
+    Sample,
+    Settings,
+    average_neighbors,
+    compare,
+    new_tensor_model,
+    read_samples,
+    train,
+)
+
+ROOT = Path(__file__).parents[1]
+DATA, TARGET = ROOT / "scripts" / "data" / "khco3-labels.extxyz.xz", ROOT / "jaxnmr" / "data" / "khco3-tensors.safetensors"
+CUTOFF = 4.5
+# Of each temperature's frames in their order: the last tenth is tested on, the tenth before chooses and calibrates. Frames
+# follow each other by 6 fs, so that neighbours are alike; the ends of the trajectories are the farthest from the rest.
+TEST, CHOOSE = 0.1, 0.1
+
+
+def samples() -> dict[str, list[Sample]]:
+    """Frames to learn from, to choose by, and to be tested on.
+
+    PySCF prints a row for each direction of the field, as this package keeps shieldings.
+    """
+    text = lzma.decompress(DATA.read_bytes()).decode()
+    kelvin = [line.split("temperature_K=")[1].split()[0] for line in text.splitlines() if "temperature_K=" in line]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "labels.extxyz"
+        path.write_text(text)
+        every = read_samples([path], (SHIELDING, EFG))
+    found: dict[str, list[Sample]] = {"learn": [], "choose": []}
+    for temperature in sorted(set(kelvin)):
+        mine = [sample for sample, each in zip(every, kelvin, strict=True) if each == temperature]
+        test, choose = round(TEST * len(mine)), round(CHOOSE * len(mine))
+        found["learn"] += mine[: len(mine) - test - choose]
+        found["choose"] += mine[len(mine) - test - choose : len(mine) - test]
+        found[f"{temperature} K"] = mine[len(mine) - test :]
+    return found
+
+
+def main(folder: str = str(ROOT / "build" / "khco3-tensors")) -> None:
+    """Train, test, write."""
+    sets, place = samples(), Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    network = NequipConfig(
+        elements=(1, 6, 8, 19),
+        cutoff=CUTOFF,
+        l_max=2,
+        hidden_irreps="32x0e+16x1o+16x2e",
+        n_layers=3,
+        radial_width=32,
+        radial_depth=2,
+        average_neighbors=average_neighbors(sets["learn"], CUTOFF),
+        layer_norm=False,
+        scalar_output=False,
+    )
+    heads = HeadConfig(channels=16, width=32, depth=1, members=4)
+    settings = Settings(epochs=60, batch_size=4, learning_rate=5e-3, ema=0.99, clip=5.0)
+    model = new_tensor_model(network, (SHIELDING, EFG), sets["learn"], heads=heads, seed=1)
+
+    def report(progress: Progress) -> None:
+        shown = ", ".join(f"{score.name} {score.rmse:.5f}" for score in progress.scores)
+        losses = f"{progress.train_loss:.5f} {progress.validation_loss:.5f}"
+        print(f"{progress.epoch}/{progress.epochs} {losses} {shown}", flush=True)
+
+    trained = train(model, sets["learn"], sets["choose"], settings, folder=place, report=report)
+    errors = []
+    for group in ("300 K", "500 K", "700 K"):
+        for each in compare(trained.model, sets[group]):
+            errors.append(f"{group} {each.name} {each.element}: RMSE {each.rmse:.4f} {each.unit}, R2 {each.r2:.4f}, "
+                          f"{each.coverage(1.0):.2f} and {each.coverage(1.96):.2f} within 1 and 1.96 u")  # fmt: skip
+            print(errors[-1])
+    card = ModelCard(
+        name="khco3-tensors",
+        description="Shielding and field gradients of H, C and O in crystalline KHCO3 (kalicinite) at 300 to 700 K, for "
+        "demonstrations. Its labels are of isolated bicarbonate dimers, as dianions without potassium and the crystal's "
+        "field, so that absolute values are off by as much as these matter; it knows no other compound.",
+        data="GIAO RKS-PBE/pcSseg-1 (PySCF 2.14) of dimers in 294 molecular-dynamics frames, made for this project "
+        "(scripts/data/khco3-labels.extxyz.xz)",
+        data_licence="free to copy",
+        licence="Apache-2.0",
+        training=settings.model_dump_json() + "; " + "; ".join(errors),
+    )
+    save_tensor_model(trained.model.astype("float32"), TARGET, card)
+    print(f"{TARGET}: {TARGET.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])
