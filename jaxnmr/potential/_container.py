@@ -49,13 +49,13 @@ def pack(path: str | os.PathLike[str], kind: str, version: int, header: str, arr
         from safetensors.numpy import save
     except ImportError:
         raise missing_extra("safetensors", "atoms") from None
+    folder = Path(path).parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"path: cannot write to {folder}; make the folder, or name another.")
     text = {"format": kind, "format_version": str(version), "model": header}
     packed = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata=text)
-    try:
-        with written_aside(path) as aside:
-            aside.write_bytes(packed)
-    except OSError as error:
-        raise ValueError(f"path: cannot write to {Path(path).parent}: {error.strerror or error}.") from None
+    with written_aside(path) as aside:
+        aside.write_bytes(packed)
 
 
 def unpack(content: bytes, name: str, kind: str, version: int) -> tuple[str, dict[str, np.ndarray]]:
