@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +94,7 @@ def _tensors(sites: tuple[Site, ...], coupled: bool) -> tuple[Array, Array | Non
 
     # Compiled as one: operation by operation this costs seconds of a cold start.
     @quick_jit
-    def build(c: dict[str, Array]) -> tuple[Array, Array | None]:
+    def build(c: Mapping[str, Any]) -> tuple[Array, Array | None]:
         shift = jn.shift_tensor(c["shift_ppm"], c["zeta_ppm"], c["eta"], euler=jnp.radians(c["euler_deg"]))
         if not coupled:
             return shift, None
