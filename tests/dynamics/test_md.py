@@ -148,7 +148,7 @@ def exact_cells(kt, pressure, molecules):
     return cells, weights
 
 
-@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("centred", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_constant_pressure_distributions(centred):
     """Volume, lengths and angles of the cell by Kolmogorov-Smirnov against weights that are known in closed form."""
     kt, pressure = 0.5, 0.02
