@@ -218,8 +218,8 @@ def _band(sites: Sites, experiment: Experiment, axis: Axis, exchange: ExchangeMo
     ends = axis.in_hz(larmor)
     low, high, *_ = _extent(sites, experiment, exchange)
     top, bottom = jnp.maximum(jnp.max(ends), high), jnp.minimum(jnp.min(ends), low)
-    band = jax.lax.stop_gradient(BAND * (top - bottom))
-    return jax.lax.stop_gradient(ends.mean()), band
+    # Not stopped: a line that outlasts the record depends on the steps, and derivatives are those of what is computed.
+    return jax.lax.stop_gradient(ends.mean()), BAND * (top - bottom)
 
 
 @quick_jit

@@ -107,6 +107,23 @@ def test_against_finite_differences(kind, isotope, exchange, per_site, smooth):
         )
 
 
+def test_line_that_outlasts_the_record():
+    """A width far below the distance of points depends on the steps in time, and so on the tensors' extent."""
+    axis = jn.Axis(ppm=(300.0, 0.0), points=64)
+    sizes = jn.Resolution(orientations=32, samples=256)
+
+    def line(zeta):
+        sites = jn.Sites("13C", jn.shift_tensor(np.array([120.0, 160.0]), zeta, 0.3))
+        hops = jn.ExchangeModel.from_rates({(0, 1): 300.0})
+        return jn.simulate(sites, jn.Static(9.4), axis, exchange=hops, linewidth=2.0, resolution=sizes).intensity
+
+    at, h = jnp.asarray(300.0), 1e-3
+    exact = jax.jit(lambda zeta: jax.jvp(line, (zeta,), (jnp.ones(()),))[1])(at)
+    value = jax.jit(line)
+    numeric = (value(at + h) - value(at - h)) / (2 * h)
+    assert float(jnp.linalg.norm(exact - numeric) / jnp.linalg.norm(numeric)) < 1e-4
+
+
 def _degenerate():
     """Where careless derivatives divide by zero."""
     zero = np.zeros((2, 3, 3))
