@@ -199,6 +199,19 @@ def test_regions(way):
 
 
 @BOTH
+def test_bins(way):
+    """Means of neighbours on every axis and in both parts, what is left over dropped; white noise falls by the root."""
+    spectrum = way(decay(noise=1.0).spectrum(2 * POINTS))
+    few = processing.binned(spectrum, 5)
+    assert few.intensity.shape == (819,) and few.isotope == "13C"
+    for name in ("ppm", "hz", "intensity", "imaginary"):
+        column = np.asarray(getattr(spectrum, name))
+        np.testing.assert_allclose(getattr(few, name), [column[i : i + 5].mean() for i in range(0, 4095, 5)], atol=1e-12)
+    assert float(few.larmor_frequency) == pytest.approx(LARMOR)
+    assert processing.binned(spectrum, 1).intensity.shape == (4096,)
+
+
+@BOTH
 def test_area(way):
     """The integral is positive whichever way the axis runs, and is what `normalise` sets."""
     spectrum = way(decay().spectrum(2 * POINTS))
@@ -277,6 +290,8 @@ def test_error_of_moments_counts_correlation():
         (lambda s: processing.mask(s), r"either ppm=.*or hz="),
         (lambda s: processing.mask(s, ppm=(np.nan, 3.0)), r"ppm: got .*give \(from, to\)"),
         (lambda s: processing.mask(s, ppm=(900, 950)), r"ppm: no point between 900 and 950; the axis runs from 249"),
+        (lambda s: processing.binned(s, 0), r"size: got 0 for .* give 1 to"),
+        (lambda s: processing.binned(s, len(s.ppm)), r"size: got .* give 1 to"),
         (lambda s: processing.crop(s, ppm=(10.0, 10.2)), r"crop: got .*one region that holds two points"),
         (lambda s: processing.noise(s, np.ones(7, bool)), r"regions: a mask of shape \(7,\) for 2048 points"),
         (lambda s: processing.noise(s, np.zeros(POINTS, bool)), r"no point in it"),

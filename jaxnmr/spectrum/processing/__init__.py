@@ -5,7 +5,7 @@ from jaxnmr.spectrum.processing._decay import apodise, remove_delay, sine_bell, 
 from jaxnmr.spectrum.processing._moments import Moments, moments
 from jaxnmr.spectrum.processing._noise import Noise, noise
 from jaxnmr.spectrum.processing._phase import Phased, autophase, dispersion, phase
-from jaxnmr.spectrum.processing._regions import Regions, crop, empty_regions, mask
+from jaxnmr.spectrum.processing._regions import Regions, binned, crop, empty_regions, mask
 from jaxnmr.spectrum.processing._scale import integral, normalise, scale
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "apodise",
     "autophase",
     "baseline",
+    "binned",
     "correct_baseline",
     "crop",
     "dispersion",
