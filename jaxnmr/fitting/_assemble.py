@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -72,7 +73,7 @@ def check_start(problem: Problem, solved: Solved) -> None:
     """Refuse what was wrong before the first step.
 
     Raises:
-        ValueError: another field or axis, a model that is not finite.
+        ValueError: another field or axis, a model or a prior that is not finite.
     """
     shift, ratio = np.asarray(solved.evaluation.shift), np.asarray(solved.evaluation.larmor)
     for where, far, ratio_here, ppm in zip(problem.data.labels, shift, ratio, problem.data.ppm, strict=True):
@@ -88,6 +89,8 @@ def check_start(problem: Problem, solved: Solved) -> None:
                 f"in {len(ppm)} points; simulate on `measured.axis`."
             )
     if int(solved.code) == NOT_FINITE:
+        for number, prior in enumerate(problem.priors):
+            _check_prior(problem, prior, f"priors[{number}]", solved.y)
         broken = [
             block.name for block in problem.space.blocks if np.asarray(solved.broken)[block.start :][: block.size].any()
         ]
@@ -96,6 +99,18 @@ def check_start(problem: Problem, solved: Solved) -> None:
                 f"model: at the start its derivative by {', '.join(broken)} is not finite, though its spectrum is."
             )
         raise ValueError("model: its spectrum is not finite at the start; give a start at which it can be simulated.")
+
+
+def _check_prior(problem: Problem, prior: Prior, name: str, y: Any) -> None:
+    """Refuse a prior that is not finite at the start."""
+    rows = lambda y: prior.rows(problem.space.params(y))  # noqa: E731
+    if not np.isfinite(np.asarray(rows(y))).all():
+        value = np.asarray(prior.function(problem.space.params(y)))
+        raise ValueError(f"{name}: at the start its function is {value}; start where it is finite, or change it.")
+    if not np.isfinite(np.asarray(jax.jacfwd(rows)(y))).all():
+        raise ValueError(
+            f"{name}: at the start the derivative of its function is not finite; start elsewhere, or change it."
+        )
 
 
 def check_correlation(correlation: float) -> None:

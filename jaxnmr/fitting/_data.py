@@ -15,6 +15,9 @@ from jaxnmr.spectrum import Spectrum
 __all__ = ["Data", "build_data", "is_spectrum", "region_mask"]
 
 
+_REGIONS = "give (from, to) in ppm, finite, or a list of such pairs."
+
+
 def is_spectrum(x: Any) -> bool:
     """Where a tree of spectra ends."""
     return isinstance(x, Spectrum)
@@ -54,8 +57,7 @@ def build_data(measured: Any, noise: Any, weights: Any, regions: Any) -> Data:
     paths = [_where(path) for path, _ in jax.tree_util.tree_flatten_with_path(measured, is_leaf=is_spectrum)[0]]
     noises = _each("noise", noise, treedef, len(leaves))
     factors = _each("weights", weights, treedef, len(leaves))
-    # A list of pairs is one choice for all spectra; anything else has the structure of `measured`.
-    choices = [regions] * len(leaves) if regions is None or _is_regions(regions) else treedef.flatten_up_to(regions)
+    choices = _choices(regions, treedef, len(leaves))
     columns: list[tuple[Any, ...]] = []
     used = []
     for where, spectrum, sigma, factor, choice in zip(paths, leaves, noises, factors, choices, strict=True):
@@ -87,9 +89,10 @@ def region_mask(ppm: np.ndarray, regions: Any, where: str = "") -> np.ndarray:
     """1 inside any of the (from, to) pairs, ppm in either order; 1 everywhere without pairs."""
     if regions is None:
         return np.ones_like(ppm)
+    if not _is_regions(regions):
+        raise ValueError(f"regions{where}: got {regions!r}; {_REGIONS}")
     mask = np.zeros_like(ppm)
-    for pair in [regions] if np.ndim(regions) == 1 else regions:
-        low, high = sorted(map(float, pair))
+    for low, high in np.sort(np.reshape(np.asarray(regions, np.float64), (-1, 2)), axis=1):
         inside = (ppm >= low) & (ppm <= high)
         if not inside.any():
             raise ValueError(
@@ -104,11 +107,27 @@ def _where(path: Sequence[Any]) -> str:
 
 
 def _is_regions(regions: Any) -> bool:
+    """Whether these are ends of one region or of several, finite numbers."""
     try:
-        shape = np.shape(np.asarray(regions, dtype=np.float64))
+        ends = np.asarray(regions, dtype=np.float64)
     except (TypeError, ValueError):
         return False
-    return shape == (2,) or (len(shape) == 2 and shape[1] == 2)
+    pairs = ends.shape == (2,) or (ends.ndim == 2 and ends.shape[0] > 0 and ends.shape[1] == 2)
+    return pairs and bool(np.isfinite(ends).all())
+
+
+def _choices(regions: Any, treedef: Any, count: int) -> list[Any]:
+    """One entry for each spectrum. A list of pairs is one choice for all; anything else has the structure of `measured`."""
+    if regions is None or _is_regions(regions):
+        return [regions] * count
+    if treedef == jax.tree.structure(0):
+        return [regions]
+    try:
+        return treedef.flatten_up_to(regions)
+    except ValueError:
+        raise ValueError(
+            f"regions: got {regions!r}; {_REGIONS} Or give the structure of `measured`, with such a choice per spectrum."
+        ) from None
 
 
 def _each(name: str, value: Any, treedef: Any, count: int) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import equinox as eqx
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import lineax as lx
 import optimistix as optx
 
-__all__ = ["Box", "Ended", "LevenbergMarquardt", "possible_fall"]
+__all__ = ["Box", "Ended", "LevenbergMarquardt", "forward_jacobian", "possible_fall"]
 
 CONVERGED, STALLED, NOT_FINITE = 0, 1, 2
 
@@ -22,17 +23,31 @@ _DAMPING = 1.0
 _SLIGHT, _HOPELESS = 1.0, 1e10
 # Columns' norms are remembered for the scale, but not for ever: along a valley in ln k they shrink with 1/k.
 _MEMORY = 0.3
+# Ends of coarse searches: along a profile they take 40 % off the steps.
+_COARSE_RTOL, _COARSE_OFFSET = 1e-3, 1e-2
+# Derivatives of a spectrum side by side: more fall out of the cache, and 28 cost more than finite differences.
+_COLUMNS = 8
 # Exchanges of all variables on the wrong side of their ends at once, before one at a time, which always ends.
 _BLOCKS = 3
 
 
 class Box(eqx.Module):
-    """Ends of the inner variables, how far one step may go, and after how many steps to stop short (None: never)."""
+    """Ends of the inner variables, how far one step may go, after how many steps to stop short (None: never).
+
+    `damping` is that of the first step: little for a start that is near its optimum. `coarse` searches end where chi2 is
+    known to a hundredth of the noise's variance. Both are arrays, so that a fit and its profiles are one program.
+    """
 
     lower: Any
     upper: Any
     reach: Any
-    limit: Any = None
+    limit: Any
+    damping: Any
+    coarse: Any
+
+    def __init__(self, lower: Any, upper: Any, reach: Any, limit: Any = None, damping: Any = _DAMPING, coarse: Any = False):
+        self.lower, self.upper, self.reach, self.limit = lower, upper, reach, limit
+        self.damping, self.coarse = jnp.asarray(damping, lower.dtype), jnp.asarray(coarse)
 
 
 class Ended(eqx.Module):
@@ -128,7 +143,7 @@ class LevenbergMarquardt(optx.AbstractLeastSquaresSolver):
             evaluation=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), aux_struct),
             cost=zero,
             scale=jnp.zeros_like(y),
-            damping=one * _DAMPING,
+            damping=one * args.damping,
             growth=one * 2,
         )
 
@@ -161,8 +176,10 @@ class LevenbergMarquardt(optx.AbstractLeastSquaresSolver):
         points, size = jacobian.shape
         # Half of a squared residual.
         unit = cost / max(points - size, 1)
-        near = possible <= self.offset**2 * size * unit
-        slight = jnp.maximum(self.rtol * unit, 4 * eps * cost)
+        offset = jnp.where(box.coarse, max(self.offset, _COARSE_OFFSET), self.offset)
+        rtol = jnp.where(box.coarse, max(self.rtol, _COARSE_RTOL), self.rtol)
+        near = possible <= offset**2 * size * unit
+        slight = jnp.maximum(rtol * unit, 4 * eps * cost)
         flat = accept & (promised <= slight) & (brought <= slight)
         still = jnp.all(jnp.abs(d) <= eps**0.6 * (1 + jnp.abs(y)))
         settled = (near | ((flat | still) & (damping <= _SLIGHT)) | (cost <= 0)) & take
@@ -203,8 +220,8 @@ class LevenbergMarquardt(optx.AbstractLeastSquaresSolver):
 
         points = jax.eval_shape(lambda y: fn(y, args)[0], y).shape[0]
         forward = self.jacobian == "forward" or (self.jacobian == "auto" and y.shape[0] <= points)
-        derive = jax.jacfwd if forward else jax.jacrev
-        jacobian, (residual, aux) = derive(twice, has_aux=True)(y)
+        derive = forward_jacobian if forward else partial(jax.jacrev, has_aux=True)
+        jacobian, (residual, aux) = derive(twice)(y)
         return residual, jacobian, aux
 
     def search(self, problem, y, box):
@@ -212,6 +229,26 @@ class LevenbergMarquardt(optx.AbstractLeastSquaresSolver):
         fn = lambda y, _: problem(y)  # noqa: E731
         solution = optx.least_squares(fn, self, y, args=box, has_aux=True, max_steps=self.max_steps, throw=False)
         return solution.value, solution.state
+
+
+def forward_jacobian(function):
+    """As `jax.jacfwd(function, has_aux=True)`, with few columns at a time, one group after the other."""
+
+    def derive(y):
+        size = y.shape[0]
+        groups = -(-size // _COLUMNS)
+        width = -(-size // groups)
+        basis = jnp.eye(groups * width, size, dtype=y.dtype).reshape(groups, width, size)
+
+        def one(tangent):
+            _, column, beside = jax.jvp(function, (y,), (tangent,), has_aux=True)
+            return column, beside
+
+        columns, beside = jax.lax.map(jax.vmap(one, out_axes=(-1, None)), basis)
+        jacobian = jnp.moveaxis(columns, 0, -2).reshape(*columns.shape[1:-1], groups * width)[..., :size]
+        return jacobian, jax.tree.map(lambda leaf: leaf[0], beside)
+
+    return lambda y: derive(y) if y.shape[0] > _COLUMNS else jax.jacfwd(function, has_aux=True)(y)
 
 
 def _damping(state, accept, brought, finite):

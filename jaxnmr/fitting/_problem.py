@@ -25,11 +25,11 @@ class Prior(eqx.Module):
 
     Args:
         function: of the parameters, as the model takes them; a number or an array.
-        mean: μ.
+        mean: μ, finite.
         sigma: standard deviation, > 0.
 
     Raises:
-        ValueError: sigma is not > 0.
+        ValueError: sigma is not > 0, a mean that is not finite.
     """
 
     function: Callable[..., Any]
@@ -41,6 +41,8 @@ class Prior(eqx.Module):
         self.function, self.mean, self.sigma = function, jnp.asarray(mean, dtype), jnp.asarray(sigma, dtype)
 
     def __check_init__(self):
+        if eqx.is_array(self.mean) and is_concrete(self.mean) and not bool(jnp.isfinite(self.mean).all()):
+            raise ValueError(f"mean: got {self.mean}; give finite numbers.")
         if eqx.is_array(self.sigma) and is_concrete(self.sigma) and not bool((self.sigma > 0).all()):
             raise ValueError(f"sigma: got {self.sigma}; a prior's standard deviation is > 0.")
 

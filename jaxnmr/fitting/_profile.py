@@ -30,6 +30,8 @@ _MOST = 30
 _FAR = {"log": 8 * math.log(10.0), "simplex": 12.0, "linear": 50.0}
 # Other optima that a profile is tried from.
 _POOL = 4
+# Damping where the others' way is foretold: the first step is then all but Gauss and Newton's.
+_FORETOLD = 1e-3
 # How often the search goes on from a lower point.
 _RESTARTS = 3
 # Roots are found to this part of a standard deviation.
@@ -172,11 +174,24 @@ class Walk:
 
     def go(self, value: float) -> float:
         """Optimise the others with this variable held; the root of the rise, negative where it fell."""
-        near = min(self.points, key=lambda point: abs(point[0] - value))
-        root, y = self._from(value, near[2])
+        root, y = self._from(value, self._foretold(value), _FORETOLD)
         self.points.append((value, root, y))
         self.points.sort(key=lambda point: self.sign * point[0])
         return root
+
+    def _foretold(self, value: float) -> np.ndarray:
+        """Where the others should be: on the line through the two nearest points, or along the covariance of the first."""
+        near = sorted(self.points, key=lambda point: abs(point[0] - value))[:2]
+        at, _, y = near[0]
+        if len(near) == 2 and near[1][0] != at:
+            slope = (near[1][2] - y) / (near[1][0] - at)
+        else:
+            covariance = np.asarray(self._result.inner_covariance, np.float64)
+            variance = covariance[self._i, self._i]
+            slope = covariance[:, self._i] / variance if variance > 0 else np.zeros_like(y)
+        # No further than a step of the search may go.
+        reach = np.asarray(self._result.problem.space.reach, np.float64)
+        return y + np.clip(slope * (value - at), -reach, reach)
 
     def again(self, value: float, pool: Sequence[np.ndarray]) -> float:
         """The same from other points: followed from its optimum, a profile can miss a branch that is lower by now."""
@@ -187,12 +202,14 @@ class Walk:
                 self.points[at] = (value, root, y)
         return self.points[at][1]
 
-    def _from(self, value: float, y: np.ndarray) -> tuple[float, np.ndarray]:
+    def _from(self, value: float, y: np.ndarray, damping: float = 1.0) -> tuple[float, np.ndarray]:
         y = np.asarray(y, np.float64).copy()
         y[self._i] = value
         space = self._result.problem.space
         dtype, i = space.lower.dtype, self._i
-        box = Box(space.lower.at[i].set(value), space.upper.at[i].set(value), space.reach)
+        ends = space.lower.at[i].set(value), space.upper.at[i].set(value)
+        # A point's rise is wanted to a hundredth.
+        box = Box(*ends, space.reach, damping=damping, coarse=True)
         solved = solve(self._result.problem, self._result.optimiser, jnp.asarray(y, dtype), box)
         rise = (2 * float(solved.cost) - self._result.objective) / self._result.variance
         if not math.isfinite(rise):

@@ -45,8 +45,10 @@ class Samples(eqx.Module):
             level: its probability.
 
         Raises:
-            ValueError: unknown name.
+            ValueError: unknown name, a level outside 0..1.
         """
+        if not 0 < level < 1:
+            raise ValueError(f"level: got {level}; give a probability between 0 and 1, such as 0.95.")
         if name not in self.names:
             raise ValueError(f"name: no parameter {name!r}{near(name, self.names)}; there are {', '.join(self.names)}.")
         column = self.values[:, :, self.names.index(name)].ravel()

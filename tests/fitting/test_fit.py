@@ -374,7 +374,27 @@ def cut(points):
         (without(noise=-1.0), "standard deviation > 0"),
         (without(weights=-np.ones(POINTS)), "numbers >= 0"),
         (without(regions=(500.0, 400.0)), r"\(400, 500\) ppm has no point"),
+        (without(regions=(40.0, 0.0, -20.0)), r"regions: got \(40.0, 0.0, -20.0\); give \(from, to\)"),
+        (without(regions=[(40.0, np.nan)]), r"regions: got .*nan.*finite"),
+        (without(regions=["left"]), r"regions: got \['left'\]; give \(from, to\)"),
+        (without(regions=[]), r"regions: got \[\]; give \(from, to\)"),
+        (
+            without(model=lambda p: [doublet(p)] * 2, measured=[clean()] * 2, regions=[(40.0, 0.0), "left", None]),
+            r"regions: got .*with such a choice per spectrum",
+        ),
+        (
+            without(model=lambda p: [doublet(p)] * 2, measured=[clean()] * 2, regions=[(40.0, 0.0), "left"]),
+            r"regions\[1\]: got 'left'; give \(from, to\)",
+        ),
         (without(noise_correlation=0.5), "noise_correlation"),
+        (
+            without(priors=[Prior(lambda p: p["k"], 1e3, 1.0), Prior(lambda p: jnp.log(p["d1"]), 1.0, 1.0)]),
+            r"priors\[1\]: at the start its function is nan",
+        ),
+        (
+            without(priors=[Prior(lambda p: jnp.sqrt(p["d1"] + 14.0), 1.0, 1.0)]),
+            r"priors\[0\]: at the start the derivative of its function",
+        ),
     ],
 )
 def test_bad_input(arguments, message):
@@ -394,6 +414,7 @@ def test_bad_input(arguments, message):
         (lambda: LevenbergMarquardt(max_steps=0), "at least 1"),
         (lambda: LevenbergMarquardt(offset=0.0), "both are > 0"),
         (lambda: Prior(lambda p: p, 1.0, 0.0), "standard deviation is > 0"),
+        (lambda: Prior(lambda p: p, np.nan, 1.0), "mean: got nan"),
     ],
 )
 def test_bad_choices(make, message):

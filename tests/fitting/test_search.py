@@ -12,6 +12,7 @@ import pytest
 import jaxnmr as jn
 from jaxnmr.fitting import Gradient, Interval, LogRate, MultiStart, Positive, Simplex, fit, fit_many
 from jaxnmr.fitting._assemble import assemble
+from jaxnmr.fitting._levenberg import forward_jacobian
 from tests.systems.doublet import LARMOR, PPM, START, TRUTH, clean, doublet, measured, noisy
 
 RATES = {"k": LogRate(1.0, 1e9), "lw": Positive()}
@@ -202,6 +203,25 @@ def test_optax():
     found = fit(doublet, near, data, constraints=RATES, optimiser=Gradient(optax.adam(0.01), max_steps=4000, patience=300))
     exact = fit(doublet, near, data, constraints=RATES)
     assert (np.abs(found.values - exact.values) < 0.3 * exact.errors).all()
+
+
+@pytest.mark.parametrize("size", [1, 8, 9, 19])
+def test_columns_in_groups_are_the_jacobian(size):
+    """Of any number of parameters, padded or not, with what stands beside."""
+    weights = jnp.asarray(np.random.default_rng(size).normal(size=(5, size)))
+
+    def function(y):
+        value = jnp.sin(weights @ y) * y[0]
+        return value, {"twice": 2 * value, "none": jnp.zeros((0,))}
+
+    y = jnp.linspace(0.3, 1.7, size)
+    jacobian, beside = jax.jit(forward_jacobian(function))(y)
+    angle = weights @ y
+    by_hand = jnp.cos(angle)[:, None] * weights * y[0]
+    by_hand = by_hand.at[:, 0].add(jnp.sin(angle))
+    np.testing.assert_allclose(jacobian, by_hand, rtol=1e-12)
+    np.testing.assert_allclose(beside["twice"], 2 * jnp.sin(angle) * y[0], rtol=1e-12)
+    assert beside["none"].shape == (0,)
 
 
 def test_reverse_mode_gives_the_same():

@@ -99,6 +99,21 @@ def test_compare_refuses():
         compare(first, first, labels=["a"])
 
 
+def test_data_in_tiny_units_are_told_apart():
+    """Intensities of 1e-12, as of some instruments: other noise is other data, single precision is not."""
+    fits = [fit(doublet, START, tiny(noisy(clean(), SIGMA, seed)), constraints=RATES) for seed in (1, 2)]
+    with pytest.raises(ValueError, match="different data"):
+        compare(*fits)
+    rounded = fit(doublet, START, tiny(noisy(clean(), SIGMA, 1), np.float32), constraints=RATES)
+    assert compare(fits[0], rounded).labels == ("model 1", "model 2")
+
+
+def tiny(spectrum, dtype=np.float64):
+    """The same with other intensities."""
+    values = (1e-12 * np.asarray(spectrum.intensity)).astype(dtype)
+    return measured(values.astype(np.float64))
+
+
 def test_residual_of_noise_and_of_a_misfit():
     """Independent noise passes; a second line that the model lacks does not."""
     good = residual_test(fit(doublet, START, noisy(clean(), SIGMA, 3), constraints=RATES))

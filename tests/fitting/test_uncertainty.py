@@ -16,6 +16,7 @@ from jaxnmr.fitting import (
     MultiStart,
     Positive,
     Prior,
+    Samples,
     Simplex,
     fit,
     fit_many,
@@ -71,7 +72,7 @@ def test_profile_goes_on_from_a_lower_point(clear):
 
 
 def test_profile_optimises_the_others(clear):
-    """chi2 at each point is the least for that rate: a fit with the rate fixed agrees."""
+    """chi2 at each point is the least for that rate, to a hundredth: a fit with the rate fixed agrees."""
     found = profile(clear, "k")
     at = int(np.argmax(found.rise))
     fixed = fit(
@@ -81,8 +82,9 @@ def test_profile_optimises_the_others(clear):
         constraints=RATES,
         fixed=("d1", "d2", "k"),
     )
-    np.testing.assert_allclose((fixed.chi2 - clear.chi2) / clear.variance, found.rise[at], rtol=1e-4)
-    np.testing.assert_allclose(fixed.params["lw"], found.others[at, 1], rtol=1e-4)
+    np.testing.assert_allclose((fixed.chi2 - clear.chi2) / clear.variance, found.rise[at], atol=0.01)
+    # A tenth of the error of the width.
+    np.testing.assert_allclose(fixed.params["lw"], found.others[at, 1], atol=0.1 * clear.stderr["lw"])
 
 
 def test_frozen_and_fast_limits_give_bounds():
@@ -189,6 +191,15 @@ def test_sample_refuses(clear):
     pytest.importorskip("blackjax")
     with pytest.raises(ValueError, match="draws"):
         sample(clear, draws=2)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95.0, float("nan")])
+def test_intervals_of_samples_refuse_a_level(level):
+    """A probability, not a percentage."""
+    drawn = Samples(("k",), np.zeros((1, 4, 1)), 0, np.ones(1), np.ones(1))
+    assert drawn.interval("k", 0.5) == (0.0, 0.0)
+    with pytest.raises(ValueError, match=r"level: got .* between 0 and 1"):
+        drawn.interval("k", level)
 
 
 def lines(p):
