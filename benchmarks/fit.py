@@ -29,10 +29,13 @@ jax.config.update("jax_enable_x64", True)  # the peers compute in double precisi
 
 import jaxnmr as jn  # noqa: E402
 from jaxnmr.fitting import fit, fit_many  # noqa: E402
+from jaxnmr.fitting._levenberg import forward_jacobian  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 PARTS = ("oxygen", "exchange", "jacobian", "optimisers")
 GOALS = {"oxygen": 10.0, "exchange": 200.0}
+# A peer is stopped at so many times its goal; the figure is then a lower bound.
+ENOUGH = 3.0
 
 
 def beside(part: str, cap: float) -> dict[str, Any]:
@@ -50,7 +53,8 @@ def beside(part: str, cap: float) -> dict[str, Any]:
     run = float(np.median(times[1:]))
     print(f"  jaxnmr: {run:.3f} s (and {times[0] - run:.1f} s to compile), {result.steps} steps, chi2 {result.chi2:.2f}")
     print("  " + str(result).replace("\n", "\n  "), flush=True)
-    other = peer(cap)
+    # Beyond this the goal is met, however long the peer would go on.
+    other = peer(min(cap, ENOUGH * GOALS[part] * run))
     row = {
         "case": case.name,
         "points": len(case.measured.ppm),
@@ -63,15 +67,17 @@ def beside(part: str, cap: float) -> dict[str, Any]:
         "status": result.status.code.value,
         "values": dict(zip(result.names, map(float, result.values), strict=True)),
         "peer": asdict(other),
-        # Where the other program came within a thousandth of its own last chi2, not where it stopped: its tail is long.
+        "ratio": other.seconds / run,
+        # Its last steps gain little: when it came within a thousandth of its own last chi2, over the whole of our fit.
         "peer_there_s": other.path[-1][0],
-        "ratio": other.path[-1][0] / run,
+        "ratio_there": other.path[-1][0] / run,
         "not_worse": bool(result.chi2 <= other.chi2 * 1.001),
         "goal": GOALS[part],
     }
     verdict = "not worse" if row["not_worse"] else "WORSE"
     print(f"  {other.program}: {other.seconds:.1f} s, {other.evaluations} evaluations, chi2 {other.chi2:.2f}, {other.ended}")
-    print(f"  {row['ratio']:.0f} times as long, its last thousandth of chi2 not counted; our chi2 is {verdict}", flush=True)
+    spent = f"{row['ratio']:.0f} times as long, {row['ratio_there']:.1f} times until its last thousandth of chi2"
+    print(f"  {spent}; our chi2 is {verdict}", flush=True)
     return row
 
 
@@ -92,10 +98,12 @@ def jacobian() -> dict[str, Any]:
         return model(jax.tree.unflatten(tree, parts)).intensity
 
     value = timed_run(intensity, flat, repeats=9)
+    aside = lambda f: lambda x: (f(x), None)  # noqa: E731
     rows = []
     for count in (1, 2, 4, 8, 16, len(flat)):
         some = lambda x, n=count: intensity(jnp.concatenate([x, flat[n:]]))  # noqa: E731
-        both = timed_run(jax.jacfwd(some), flat[:count], repeats=9)
+        # As the search forms it.
+        both = timed_run(lambda x, f=some: forward_jacobian(aside(f))(x)[0], flat[:count], repeats=9)
         rows.append(
             {"parameters": count, "run_s": both.run_s, "compile_s": both.compile_s, "ratio": both.run_s / value.run_s}
         )
