@@ -8,38 +8,21 @@ jaxnmr/data/khco3-potential.safetensors.
 
 from __future__ import annotations
 
-import lzma
 import sys
-import tempfile
 from pathlib import Path
 
-from jaxnmr.potential import ModelCard, NequipConfig, save_potential
-from jaxnmr.potential.training import (
-    Progress,
-    Sample,
-    Settings,
-    average_neighbors,
-    compare,
-    new_potential,
-    read_samples,
-    train,
-)
+from _khco3 import CUTOFF, ELEMENTS, ROOT, frames, report
 
-ROOT = Path(__file__).parents[1]
-DATA, TARGET = ROOT / "scripts" / "data" / "khco3-frames.extxyz.xz", ROOT / "jaxnmr" / "data" / "khco3-potential.safetensors"
-CUTOFF = 4.5
+from jaxnmr.potential import ModelCard, NequipConfig, save_potential
+from jaxnmr.potential.training import Sample, Settings, average_neighbors, compare, new_potential, train
+
+TARGET = ROOT / "jaxnmr" / "data" / "khco3-potential.safetensors"
 
 
 def samples() -> dict[str, list[Sample]]:
     """Frames to learn from, to choose by (every tenth of them), and to be tested on, by group."""
-    text = lzma.decompress(DATA.read_bytes()).decode()
-    groups = [line.split("group=")[1].split()[0] for line in text.splitlines() if "group=" in line]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "frames.extxyz"
-        path.write_text(text)
-        every = read_samples([path])
     found: dict[str, list[Sample]] = {"learn": [], "choose": []}
-    for k, (group, sample) in enumerate(zip(groups, every, strict=True)):
+    for k, (group, sample) in enumerate(frames("khco3-frames", "group")):
         if group in ("400K", "600K"):
             found.setdefault(group, []).append(sample)
         else:
@@ -52,7 +35,7 @@ def main(folder: str = str(ROOT / "build" / "khco3-potential")) -> None:
     sets, place = samples(), Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     config = NequipConfig(
-        elements=(1, 6, 8, 19),
+        elements=ELEMENTS,
         cutoff=CUTOFF,
         l_max=2,
         hidden_irreps="32x0e+16x1o+8x2e",
@@ -66,11 +49,6 @@ def main(folder: str = str(ROOT / "build" / "khco3-potential")) -> None:
         epochs=65, batch_size=4, learning_rate=5e-3, ema=0.995, clip=5.0, energy_weight=4.0, stress_weight=0.1
     )
     model = new_potential(config, sets["learn"], seed=1)
-
-    def report(progress: Progress) -> None:
-        shown = ", ".join(f"{score.name} {score.rmse:.5f}" for score in progress.scores)
-        losses = f"{progress.train_loss:.5f} {progress.validation_loss:.5f}"
-        print(f"{progress.epoch}/{progress.epochs} {losses} {shown}", flush=True)
 
     trained = train(model, sets["learn"], sets["choose"], settings, folder=place, report=report)
     errors = []

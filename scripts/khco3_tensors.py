@@ -8,26 +8,15 @@ jaxnmr/data/khco3-tensors.safetensors. The labels, scripts/data/khco3-labels.ext
 
 from __future__ import annotations
 
-import lzma
 import sys
-import tempfile
 from pathlib import Path
 
-from jaxnmr.potential import EFG, SHIELDING, HeadConfig, ModelCard, NequipConfig, save_tensor_model
-from jaxnmr.potential.training import (
-    Progress,
-    Sample,
-    Settings,
-    average_neighbors,
-    compare,
-    new_tensor_model,
-    read_samples,
-    train,
-)
+from _khco3 import CUTOFF, ELEMENTS, ROOT, frames, report
 
-ROOT = Path(__file__).parents[1]
-DATA, TARGET = ROOT / "scripts" / "data" / "khco3-labels.extxyz.xz", ROOT / "jaxnmr" / "data" / "khco3-tensors.safetensors"
-CUTOFF = 4.5
+from jaxnmr.potential import EFG, SHIELDING, HeadConfig, ModelCard, NequipConfig, save_tensor_model
+from jaxnmr.potential.training import Sample, Settings, average_neighbors, compare, new_tensor_model, train
+
+TARGET = ROOT / "jaxnmr" / "data" / "khco3-tensors.safetensors"
 # Of each temperature's frames in their order: the last tenth is tested on, the tenth before chooses and calibrates. Frames
 # follow each other by 6 fs, so that neighbours are alike; the ends of the trajectories are the farthest from the rest.
 TEST, CHOOSE = 0.1, 0.1
@@ -38,15 +27,10 @@ def samples() -> dict[str, list[Sample]]:
 
     PySCF prints a row for each direction of the field, as this package keeps shieldings.
     """
-    text = lzma.decompress(DATA.read_bytes()).decode()
-    kelvin = [line.split("temperature_K=")[1].split()[0] for line in text.splitlines() if "temperature_K=" in line]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "labels.extxyz"
-        path.write_text(text)
-        every = read_samples([path], (SHIELDING, EFG))
+    every = frames("khco3-labels", "temperature_K", (SHIELDING, EFG))
     found: dict[str, list[Sample]] = {"learn": [], "choose": []}
-    for temperature in sorted(set(kelvin)):
-        mine = [sample for sample, each in zip(every, kelvin, strict=True) if each == temperature]
+    for temperature in sorted({kelvin for kelvin, _ in every}):
+        mine = [sample for kelvin, sample in every if kelvin == temperature]
         test, choose = round(TEST * len(mine)), round(CHOOSE * len(mine))
         found["learn"] += mine[: len(mine) - test - choose]
         found["choose"] += mine[len(mine) - test - choose : len(mine) - test]
@@ -59,7 +43,7 @@ def main(folder: str = str(ROOT / "build" / "khco3-tensors")) -> None:
     sets, place = samples(), Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     network = NequipConfig(
-        elements=(1, 6, 8, 19),
+        elements=ELEMENTS,
         cutoff=CUTOFF,
         l_max=2,
         hidden_irreps="32x0e+16x1o+16x2e",
@@ -73,11 +57,6 @@ def main(folder: str = str(ROOT / "build" / "khco3-tensors")) -> None:
     heads = HeadConfig(channels=16, width=32, depth=1, members=4)
     settings = Settings(epochs=60, batch_size=4, learning_rate=5e-3, ema=0.99, clip=5.0)
     model = new_tensor_model(network, (SHIELDING, EFG), sets["learn"], heads=heads, seed=1)
-
-    def report(progress: Progress) -> None:
-        shown = ", ".join(f"{score.name} {score.rmse:.5f}" for score in progress.scores)
-        losses = f"{progress.train_loss:.5f} {progress.validation_loss:.5f}"
-        print(f"{progress.epoch}/{progress.epochs} {losses} {shown}", flush=True)
 
     trained = train(model, sets["learn"], sets["choose"], settings, folder=place, report=report)
     errors = []

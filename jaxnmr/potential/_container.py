@@ -5,13 +5,54 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from jaxnmr._version import __version__
 from jaxnmr.errors import missing_extra
+from jaxnmr.potential._card import ModelCard
 from jaxnmr.saving import written_aside
 
-__all__ = ["contents", "is_container", "pack", "unpack"]
+# What stands in the headers of files that are written now.
+WRITTEN_BY = f"jaxnmr {__version__}"
+__all__ = ["WRITTEN_BY", "Header", "contents", "is_container", "pack", "read_header", "unpack"]
+
+
+class Header(BaseModel):
+    """The text of a model file; unknown entries are refused, since they could change what the numbers mean."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    units: dict[str, str]
+    card: ModelCard
+    written_by: str
+
+
+_H = TypeVar("_H", bound=Header)
+
+
+def read_header(kind: type[_H], text: str, name: str, what: str, units: dict[str, str]) -> _H:
+    """The header of a file.
+
+    Args:
+        kind: of the header.
+        text: JSON.
+        name: the file's, for messages.
+        what: it describes, "a potential".
+        units: those that are understood.
+
+    Raises:
+        ValueError: text of another kind, other units.
+    """
+    try:
+        header = kind.model_validate_json(text)
+    except ValidationError as error:
+        raise ValueError(f"path: the header of {name} does not describe {what}: {error}") from None
+    if header.units != units:
+        raise ValueError(f"path: {name} is in {header.units}; this package computes in {units}.")
+    return header
 
 
 def contents(path: str | os.PathLike[str]) -> bytes:

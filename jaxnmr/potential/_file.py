@@ -6,11 +6,9 @@ import os
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jaxnmr._version import __version__
 from jaxnmr.potential._card import ModelCard
-from jaxnmr.potential._container import contents, is_container, pack, unpack
+from jaxnmr.potential._container import WRITTEN_BY, Header, contents, is_container, pack, read_header, unpack
 from jaxnmr.potential._potential import Potential
 from jaxnmr.potential._shipped import shipped
 from jaxnmr.potential._weights import EnergyScale, Weights, flatten, unflatten
@@ -23,15 +21,8 @@ FORMAT_VERSION = 1
 _UNITS = {"length": "angstrom", "energy": "eV"}
 
 
-class _Header(BaseModel):
-    """The text of a model file; unknown entries are refused, since they could change what the numbers mean."""
-
-    model_config = ConfigDict(extra="forbid")
-
+class _Header(Header):
     config: NequipConfig
-    units: dict[str, str]
-    card: ModelCard
-    written_by: str
 
 
 def load_potential(path: str | os.PathLike[str], dtype: Any = None) -> Potential:
@@ -68,7 +59,7 @@ def save_potential(potential: Potential, path: str | os.PathLike[str], card: Mod
         ValueError: the folder does not exist or cannot be written to.
         ImportError: safetensors is not installed.
     """
-    header = _Header(config=potential.config, units=_UNITS, card=card or potential.card, written_by=f"jaxnmr {__version__}")
+    header = _Header(config=potential.config, units=_UNITS, card=card or potential.card, written_by=WRITTEN_BY)
     arrays = {f"params/{name}": array for name, array in flatten(potential.params).items()}
     arrays |= {f"scale/{name}": np.asarray(value, np.float64) for name, value in potential.scale._asdict().items()}
     pack(path, FORMAT, FORMAT_VERSION, header.model_dump_json(), arrays)
@@ -76,12 +67,7 @@ def save_potential(potential: Potential, path: str | os.PathLike[str], card: Mod
 
 def _read(content: bytes, name: str) -> Weights:
     text, arrays = unpack(content, name, FORMAT, FORMAT_VERSION)
-    try:
-        header = _Header.model_validate_json(text)
-    except ValidationError as error:
-        raise ValueError(f"path: the header of {name} does not describe a potential: {error}") from None
-    if header.units != _UNITS:
-        raise ValueError(f"path: {name} is in {header.units}; this package computes in {_UNITS}.")
+    header = read_header(_Header, text, name, "a potential", _UNITS)
     scale = _scale(arrays, header.config, name)
     params = {key.removeprefix("params/"): array for key, array in arrays.items() if key.startswith("params/")}
     return Weights(header.config, unflatten(params), scale, header.card)

@@ -6,11 +6,9 @@ import os
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jaxnmr._version import __version__
 from jaxnmr.potential._card import ModelCard
-from jaxnmr.potential._container import contents, is_container, pack, unpack
+from jaxnmr.potential._container import WRITTEN_BY, Header, contents, is_container, pack, read_header, unpack
 from jaxnmr.potential._shipped import shipped
 from jaxnmr.potential._tensor_model import TensorModel
 from jaxnmr.potential._tensor_network import Calibration, PropertyScale, TensorConfig
@@ -23,15 +21,8 @@ FORMAT_VERSION = 1
 _UNITS = {"length": "angstrom"}
 
 
-class _Header(BaseModel):
-    """The text of a model file; unknown entries are refused, since they could change what the numbers mean."""
-
-    model_config = ConfigDict(extra="forbid")
-
+class _Header(Header):
     config: TensorConfig
-    units: dict[str, str]
-    card: ModelCard
-    written_by: str
 
 
 def load_tensor_model(path: str | os.PathLike[str], dtype: Any = None) -> TensorModel:
@@ -52,12 +43,7 @@ def load_tensor_model(path: str | os.PathLike[str], dtype: Any = None) -> Tensor
     if not is_container(content):
         raise ValueError(f"path: {name} is in no known format; give a .safetensors of a tensor model.")
     text, arrays = unpack(content, name, FORMAT, FORMAT_VERSION)
-    try:
-        header = _Header.model_validate_json(text)
-    except ValidationError as error:
-        raise ValueError(f"path: the header of {name} does not describe a tensor model: {error}") from None
-    if header.units != _UNITS:
-        raise ValueError(f"path: {name} is in {header.units}; this package computes in {_UNITS}.")
+    header = read_header(_Header, text, name, "a tensor model", _UNITS)
     params = {key.removeprefix("params/"): array for key, array in arrays.items() if key.startswith("params/")}
     try:
         scales, calibrations = [], []
@@ -84,7 +70,7 @@ def save_tensor_model(model: TensorModel, path: str | os.PathLike[str], card: Mo
         ValueError: the folder does not exist or cannot be written to.
         ImportError: safetensors is not installed.
     """
-    header = _Header(config=model.config, units=_UNITS, card=card or model.card, written_by=f"jaxnmr {__version__}")
+    header = _Header(config=model.config, units=_UNITS, card=card or model.card, written_by=WRITTEN_BY)
     arrays = {f"params/{name}": array for name, array in flatten(model.params).items()}
     for prop, scale, calibration in zip(model.properties, model.scales, model.calibrations, strict=True):
         both = scale._asdict() | calibration._asdict()

@@ -49,6 +49,8 @@ __all__ = [
 ]
 
 
+# Where features are held back, in sizes: 0.5 % at three, a fifth at the mark itself.
+_FAR = 8.0
 # What each member of the committee makes of each atom, by irreps.
 MemberChunks = tuple[Float[Array, "member atom _ _"], ...]
 
@@ -285,7 +287,10 @@ def _standardised(irreps: tuple[Irrep, ...], standard: dict, chunks: Chunks) -> 
         own = jax.lax.stop_gradient(standard[irrep.name])
         if irrep.kind == (0, 1):
             chunk = chunk - own["centre"][None, None, :]
-        even.append(chunk / own["size"][None, None, :])
+        chunk = chunk / own["size"][None, None, :]
+        # Beyond what training has seen values grow no further: products of three far ones would be a million.
+        square = jnp.mean(chunk**2, axis=1, keepdims=True) / _FAR**2
+        even.append(chunk * (1 + square**2) ** -0.25)
     return tuple(even)
 
 

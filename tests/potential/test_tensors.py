@@ -205,3 +205,19 @@ def test_heads_know_what_their_backbone_lacks(crystal):
     """Without any odd or tensor feature, a field gradient is zero and not an error."""
     network = TENSORS.model_copy(update={"hidden_irreps": "6x0e"})
     assert np.abs(small_tensor_model((EFG,), network).efg(crystal)).max() == 0
+
+
+def test_far_features_do_not_explode():
+    """Products of features a thousand sizes off would be a million: they are held at eight, those of training are not."""
+    from jaxnmr.potential._irreps import parse_irreps
+    from jaxnmr.potential._tensor_network import _standardised
+
+    irreps = parse_irreps("2x0e+1x1o")
+    standard = {"0e": {"centre": jnp.ones(2), "size": jnp.full(2, 0.1)}, "1o": {"size": jnp.full(1, 0.5)}}
+    far = jnp.full((1, 1, 2), 101.0), jnp.full((1, 3, 1), -500.0)
+    scalars, vectors = _standardised(irreps, standard, far)
+    np.testing.assert_allclose(scalars, 8, rtol=1e-3)
+    np.testing.assert_allclose(vectors, -8, rtol=1e-3)
+    near = jnp.full((1, 1, 2), 1.2), jnp.full((1, 3, 1), 0.5)
+    for found, plain in zip(_standardised(irreps, standard, near), (2.0, 1.0), strict=True):
+        np.testing.assert_allclose(found, plain, rtol=1.1e-3)
