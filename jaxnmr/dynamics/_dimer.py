@@ -118,7 +118,7 @@ def dimer(
     kind = rigid_kind(surface, start, rigid)
     batch = start.shape[:-2]
     flat = lambda x: x.reshape(-1, *x.shape[len(batch) :])  # noqa: E731
-    neighbors, steps = surface.neighbors, max_steps
+    neighbors, steps = surface.neighbors, jnp.asarray(max_steps, jnp.int32)
     frozen = eqx.combine(
         jax.lax.stop_gradient(eqx.filter(surface, eqx.is_array)), eqx.filter(surface, eqx.is_array, inverse=True)
     )
@@ -251,26 +251,30 @@ def _one(
         force = largest(gradient)
         code = jnp.where((force <= max_force) & (c < 0), CONVERGED, MAX_STEPS)
         code = jnp.where(jnp.isfinite(energy) & jnp.isfinite(force), code, NOT_FINITE)
-        return code if around is None else jnp.where(around.overflowed, OVERFLOW, code)
+        code = code if around is None else jnp.where(around.overflowed, OVERFLOW, code)
+        return code.astype(jnp.int32)
 
     def step(carry: Any) -> Any:
         count, r, _, _, field, n, c, state, arrays, _ = carry
-        move = optimiser.step(state, field)
+        # The first evaluation is a step of no length: the energy is in the program once, and less is compiled.
+        first = count == 0
+        move = jnp.where(first, 0.0, optimiser.step(state, field))
         new = evaluate(r + move, n, eqx.combine(arrays, static))
         # The two fields do not belong together: start afresh where the curvature changes its sign.
-        state = optimiser.learn(state, move, field, new[2] - field, jnp.asarray(True))
-        fresh = optimiser.forget(state)
+        learnt: Any = optimiser.learn(state, move, field, new[2] - field, jnp.asarray(True))
+        fresh = optimiser.forget(learnt)
         crossed = (new[4] < 0) != (c < 0)
-        state = jax.tree.map(lambda a, b: jnp.where(crossed, a, b), fresh, state)
+        state = jax.tree.map(lambda old, a, b: jnp.where(first, old, jnp.where(crossed, a, b)), state, fresh, learnt)
         code = ended(new[0], new[1], new[4], new[5])
         return count + 1, r + move, *new[:5], state, eqx.filter(new[5], eqx.is_array), code
 
-    energy, gradient, field, n, c, around = evaluate(start, axis, neighbors)
-    arrays, static = eqx.partition(around, eqx.is_array)
-    code = ended(energy, gradient, c, around)
-    carry = (jnp.ones((), jnp.int32), start, energy, gradient, field, n, c, optimiser.start(field), arrays, code)
+    arrays, static = surface.carried(neighbors, start)
+    zero, code = jnp.zeros((), jnp.int32), jnp.asarray(MAX_STEPS, jnp.int32)
+    energy = jnp.zeros_like(jax.eval_shape(surface.energy, start, None, neighbors))
+    still, none = jnp.zeros_like(start), jnp.zeros((), start.dtype)
+    carry = (zero, start, energy, still, still, axis, none, optimiser.start(still), arrays, code)
     count, r, energy, gradient, _, n, c, _, arrays, code = jax.lax.while_loop(
-        lambda carry: (carry[-1] == MAX_STEPS) & (carry[0] < max_steps), step, carry
+        lambda carry: (carry[-1] == MAX_STEPS) & ((carry[0] == 0) | (carry[0] < max_steps)), step, carry
     )
     around = eqx.combine(arrays, static)
     negative = _count_negative(surface.with_neighbors(around), r, n, allowed, kind)

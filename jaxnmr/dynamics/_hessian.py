@@ -32,7 +32,11 @@ def dense_hessian(
     chosen = np.arange(size) if columns is None else np.asarray(columns)
     unit = lambda k: jnp.zeros(size, positions.dtype).at[k].set(1.0).reshape(positions.shape)  # noqa: E731
     row = lambda k: surface.hessian_product(positions, unit(k)).ravel()  # noqa: E731
-    rows = jax.lax.map(row, jnp.asarray(chosen), batch_size=min(batch, len(chosen)))
+    # Batches of one width, the last filled up: a shorter one would be compiled for itself.
+    parts = -(-len(chosen) // batch)
+    width = -(-len(chosen) // parts)
+    filled = jnp.asarray(np.resize(chosen, (parts, width)))
+    rows = jax.lax.map(jax.vmap(row), filled).reshape(parts * width, size)[: len(chosen)]
     return rows if columns is not None else (rows + rows.T) / 2
 
 

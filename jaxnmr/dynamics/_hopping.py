@@ -76,9 +76,10 @@ class _Known:
             if abs(other - energy) < self.same_energy and np.abs(self.prints[k] - print_).max() < self.threshold:
                 self.visits[k] += 1
                 if energy < other:
-                    self.energies[k], self.positions[k] = energy, positions
+                    self.energies[k], self.positions[k] = energy, np.array(positions)
                 return k, False
-        self.positions.append(positions)
+        # A copy: the walker that stands there goes on in the same array.
+        self.positions.append(np.array(positions))
         self.energies.append(energy)
         self.prints.append(print_)
         self.visits.append(1)

@@ -107,7 +107,7 @@ def minimise(
     cells = None if max_stress is None else jnp.broadcast_to(jnp.asarray(surface.cell, start.dtype), (len(start), 3, 3))
     used = 0
     while True:
-        result = _many(frozen, neighbors, start, cells, optimiser, goals, max_steps - used)
+        result = _many(frozen, neighbors, start, cells, optimiser, goals, jnp.asarray(max_steps - used, jnp.int32))
         if neighbors is None or not is_concrete(result.code) or not (np.asarray(result.code) == OVERFLOW).any():
             break
         at = int(np.argmax(np.asarray(result.code) == OVERFLOW))
@@ -171,19 +171,24 @@ def _one(
         finite = jnp.isfinite(energy) & jnp.isfinite(force)
         code = jnp.where((force <= max_force) & (stress <= max_stress), CONVERGED, MAX_STEPS)
         code = jnp.where(finite, code, NOT_FINITE)
-        return code if around is None else jnp.where(around.overflowed, OVERFLOW, code)
+        code = code if around is None else jnp.where(around.overflowed, OVERFLOW, code)
+        return code.astype(jnp.int32)
 
     def step(carry: Any) -> Any:
         count, x, energy, gradient, state, around, _ = carry
         around = eqx.combine(around, static)
-        move = optimiser.step(state, gradient)
+        # The first evaluation is a step of no length: the energy is in the program once, and less is compiled.
+        first = count == 0
+        move = jnp.where(first, 0.0, optimiser.step(state, gradient))
         new_energy, new_gradient, new_around = evaluate(x + move, around)
         finite = jnp.isfinite(new_energy) & jnp.isfinite(largest(new_gradient))
         # The energy's own rounding must not forbid the last steps, in which only the forces still get smaller.
         rounding = 50 * jnp.finfo(x.dtype).eps * jnp.maximum(jnp.abs(energy), 1.0)
         better = (new_energy <= energy) | ((new_energy <= energy + rounding) & (largest(new_gradient) < largest(gradient)))
-        accepted = finite & (better | (not isinstance(optimiser, LBFGS)))
-        state = optimiser.learn(state, move, gradient, jnp.where(finite, new_gradient - gradient, 0.0), accepted)
+        accepted = first | (finite & (better | (not isinstance(optimiser, LBFGS))))
+        change = jnp.where(finite, new_gradient - gradient, 0.0)
+        learnt: Any = optimiser.learn(state, move, gradient, change, accepted)
+        state = jax.tree.map(lambda old, new: jnp.where(first, old, new), state, learnt)
         keep = lambda new, old: jnp.where(accepted, new, old)  # noqa: E731
         x, energy, gradient = keep(x + move, x), keep(new_energy, energy), keep(new_gradient, gradient)
         code = ended(x, energy, gradient, new_around)
@@ -191,12 +196,12 @@ def _one(
         return count + 1, x, energy, gradient, state, eqx.filter(new_around, eqx.is_array), code
 
     x = jnp.concatenate([start, jnp.zeros((3, 3), start.dtype)]) if moves else start
-    energy, gradient, around = evaluate(x, neighbors)
-    arrays, static = eqx.partition(around, eqx.is_array)
-    code = ended(x, energy, gradient, around)
-    carry = (jnp.ones((), jnp.int32), x, energy, gradient, optimiser.start(gradient), arrays, code)
+    arrays, static = surface.carried(neighbors, *unpacked(x))
+    zero, code = jnp.zeros((), jnp.int32), jnp.asarray(MAX_STEPS, jnp.int32)
+    energy = jnp.zeros_like(jax.eval_shape(enthalpy, x, neighbors))
+    carry = (zero, x, energy, jnp.zeros_like(x), optimiser.start(x), arrays, code)
     count, x, energy, gradient, _, arrays, code = jax.lax.while_loop(
-        lambda carry: (carry[-1] == MAX_STEPS) & (carry[0] < max_steps), step, carry
+        lambda carry: (carry[-1] == MAX_STEPS) & ((carry[0] == 0) | (carry[0] < max_steps)), step, carry
     )
     force, stress = residual(x, gradient)
     r, h = unpacked(x)

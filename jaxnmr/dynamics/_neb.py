@@ -40,7 +40,7 @@ class Path(eqx.Module):
         steps: of the band.
         code: a `Status`, as a number.
         order: how atoms of the end were renamed, see `match_endpoints`; None where they were not.
-        neighbors: of each image as they were at the end.
+        neighbors: of each image as they were at the end; those of both ends as they were given.
     """
 
     positions: Float[Array, "image atom dim"]
@@ -170,8 +170,9 @@ def neb(
         raise ValueError(f"max_force: got {max_force}; give a goal > 0, in eV/Å.")
     bands, orders = _first_paths(surface, start, end, images, interpolation, match, among)
     bands = jax.lax.stop_gradient(bands)
+    ends = _ends(surface, bands[:, jnp.asarray([0, -1])])
     if end_force is not None and is_concrete(bands):
-        _check_ends(surface, bands[0], end_force)
+        _check_ends(np.asarray(ends[1][0]), end_force)
     if least_distance > 0 and bands.shape[-1] == 3 and bands.shape[2] > 1 and is_concrete(bands):
         lattice = None if surface.cell is None else np.asarray(surface.cell)
         for band in bands:
@@ -183,9 +184,10 @@ def neb(
                 )
     below = 10 * max_force if climb_below is None else climb_below
     goals = (jnp.asarray(max_force, bands.dtype), jnp.asarray(below if climb else -1.0, bands.dtype))
-    neighbors, steps, kind = surface.neighbors, max_steps, rigid_kind(surface, bands, rigid)
+    neighbors, steps = surface.neighbors, jnp.asarray(max_steps, jnp.int32)
+    kind = rigid_kind(surface, bands, rigid)
     while True:
-        found = _bands(surface, neighbors, bands, method, optimiser, goals, steps, climb, kind)
+        found = _bands(surface, neighbors, bands, ends[0], method, optimiser, goals, steps, climb, kind)
         code = np.asarray(found.code) if is_concrete(found.code) else None
         if neighbors is None or code is None or not (code == OVERFLOW).any() or steps <= 1:
             break
@@ -250,9 +252,8 @@ def _size(neighbors: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(neighbors, eqx.is_array)))
 
 
-def _check_ends(surface: Surface, band: Array, end_force: float) -> None:
-    for name, position in (("start", band[0]), ("end", band[-1])):
-        force = float(_force(surface, position))
+def _check_ends(forces: np.ndarray, end_force: float) -> None:
+    for name, force in zip(("start", "end"), forces, strict=True):
         if not force <= end_force:
             raise ValueError(
                 f"{name}: is no minimum, a force is {force:.3g} there (end_force {end_force:g} eV/Å); minimise it first, or "
@@ -260,10 +261,24 @@ def _check_ends(surface: Surface, band: Array, end_force: float) -> None:
             )
 
 
+def _ends(surface: Surface, ends: Array) -> tuple[Array, Array]:
+    """Energies of both ends of each band, and their largest forces."""
+    neighbors = surface.neighbors
+    while True:
+        energies, forces, full = _at_ends(surface, neighbors, ends)
+        if neighbors is None or not is_concrete(full) or not full.any():
+            return energies, forces
+        neighbors = neighbors.grow(ends.reshape(-1, *ends.shape[2:])[int(jnp.argmax(full.ravel()))], surface.cell)
+
+
 @eqx.filter_jit
-def _force(surface: Surface, position: Array) -> Array:
-    neighbors = surface.renew(surface.neighbors, position)
-    return largest(surface.value_and_gradient(position, neighbors)[1])
+def _at_ends(surface: Surface, neighbors: Any, ends: Array) -> tuple[Array, Array, Array]:
+    def one(position: Array) -> tuple[Array, Array, Array]:
+        around = surface.renew(neighbors, position)
+        energy, gradient = surface.value_and_gradient(position, around)
+        return energy, largest(gradient), jnp.asarray(False) if around is None else around.overflowed
+
+    return jax.vmap(jax.vmap(one))(ends)
 
 
 @eqx.filter_jit
@@ -271,6 +286,7 @@ def _bands(
     surface: Surface,
     neighbors: Any,
     bands: Array,
+    ends: Array,
     method: Spring | String,
     optimiser: Optimiser,
     goals: tuple[Array, Array],
@@ -278,15 +294,15 @@ def _bands(
     climb: bool,
     kind: Rigid,
 ) -> Path:
-    return eqx.filter_vmap(lambda band: _one(surface, neighbors, band, method, optimiser, goals, max_steps, climb, kind))(
-        bands
-    )
+    one = lambda band, ends: _one(surface, neighbors, band, ends, method, optimiser, goals, max_steps, climb, kind)  # noqa: E731
+    return eqx.filter_vmap(one)(bands, ends)
 
 
 def _one(
     surface: Surface,
     neighbors: Any,
     band: Array,
+    ends: Array,
     method: Spring | String,
     optimiser: Optimiser,
     goals: tuple[Array, Array],
@@ -295,7 +311,7 @@ def _one(
     kind: Rigid,
 ) -> Path:
     max_force, below = goals
-    arrays, static = eqx.partition(neighbors, eqx.is_array)
+    arrays, static = surface.carried(neighbors, band[0])
     arrays = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(band), *x.shape)), arrays)
 
     def each(position: Array, arrays: Any) -> tuple[Array, Array, Any]:
@@ -322,14 +338,16 @@ def _one(
         done = (force <= max_force) & (climbing | (not climb))
         code = jnp.where(done, CONVERGED, MAX_STEPS)
         code = jnp.where(jnp.isfinite(force) & jnp.isfinite(energies).all(), code, NOT_FINITE)
-        if neighbors is None:
-            return code
-        return jnp.where(eqx.combine(arrays, static).overflowed.any(), OVERFLOW, code)
+        if neighbors is not None:
+            code = jnp.where(eqx.combine(arrays, static).overflowed.any(), OVERFLOW, code)
+        return code.astype(jnp.int32)
 
     def step(carry: Any) -> Any:
         count, path, energies, gradients, field, across, climbing, state, arrays, _ = carry
+        # The first evaluation is a step of no length: the energy is in the program once, and less is compiled.
+        first = count == 0
         # The climbing image changes the field, so what was learnt of it is forgotten then.
-        begins = (largest(across) <= below) & ~climbing
+        begins = (largest(across) <= below) & ~climbing & ~first
         climbing = climbing | begins
         new_field, across = forces(path, energies, gradients, climbing)
         field = jnp.where(begins, new_field, field)
@@ -337,31 +355,32 @@ def _one(
         moved = path.at[1:-1].add(optimiser.step(state, field))
         if isinstance(method, String):
             moved = respaced(moved, energies, climbing)
+        moved = jnp.where(first, path, moved)
         new_inner, new_gradients, new_arrays = evaluate(moved, arrays)
         new_energies = energies.at[1:-1].set(new_inner)
         new_field, new_across = forces(moved, new_energies, new_gradients, climbing)
         # There is no energy to go down, but a step after which the field is much stronger was too far, and misled: it is
         # taken back, and so is what was learnt before.
         strength, new_strength = jnp.sqrt(jnp.sum(field**2)), jnp.sqrt(jnp.sum(new_field**2))
-        accepted = (new_strength <= _STRONGER * strength) | (not isinstance(optimiser, LBFGS))
+        accepted = first | (new_strength <= _STRONGER * strength) | (not isinstance(optimiser, LBFGS))
         change = jnp.where(jnp.isfinite(new_strength), new_field - field, 0.0)
         learnt: Any = optimiser.learn(state, (moved - path)[1:-1], field, change, accepted)
-        state = jax.tree.map(lambda a, b: jnp.where(accepted, a, b), learnt, optimiser.forget(learnt))
+        learnt = jax.tree.map(lambda a, b: jnp.where(accepted, a, b), learnt, optimiser.forget(learnt))
+        state = jax.tree.map(lambda old, new: jnp.where(first, old, new), state, learnt)
         old = (path, energies, gradients, field, across)
         new = (moved, new_energies, new_gradients, new_field, new_across)
         path, energies, gradients, field, across = (jnp.where(accepted, n, o) for n, o in zip(new, old, strict=True))
         code = ended(energies, across, new_arrays, climbing)
         return count + 1, path, energies, gradients, field, across, climbing, state, new_arrays, code
 
-    energies, gradients, arrays = jax.vmap(each)(band, arrays)
-    gradients, climbing = gradients[1:-1], jnp.asarray(False)
-    field, across = forces(band, energies, gradients, climbing)
-    code = ended(energies, across, arrays, climbing)
-    zero = jnp.zeros((), jnp.int32)
-    carry = (zero, band, energies, gradients, field, across, climbing, optimiser.start(field), arrays, code)
+    zero, code = jnp.zeros((), jnp.int32), jnp.asarray(MAX_STEPS, jnp.int32)
+    energies = jnp.zeros(len(band), ends.dtype).at[jnp.asarray([0, -1])].set(ends)
+    inner = jnp.zeros_like(band[1:-1])
+    carry = (zero, band, energies, inner, inner, inner, jnp.asarray(False), optimiser.start(inner), arrays, code)
+    # Evaluations of the inner images are one more than the band's steps.
     count, path, energies, _, _, across, climbing, _, arrays, code = jax.lax.while_loop(
-        lambda carry: (carry[-1] == MAX_STEPS) & (carry[0] < max_steps), step, carry
+        lambda carry: (carry[-1] == MAX_STEPS) & (carry[0] <= max_steps), step, carry
     )
-    used = len(band) + count * (len(band) - 2)
+    used = 2 + count * (len(band) - 2)
     around = eqx.combine(arrays, static)
-    return Path(path, energies, -across, largest(across), climbing, used, count, code, None, around)
+    return Path(path, energies, -across, largest(across), climbing, used, count - 1, code, None, around)

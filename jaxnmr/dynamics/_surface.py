@@ -170,6 +170,14 @@ class Surface(eqx.Module):
             return None
         return neighbors.update(jax.lax.stop_gradient(positions), self.cell if cell is None else cell)
 
+    def carried(self, neighbors: Any, positions: Array, cell: Any = None) -> tuple[Any, Any]:
+        """What a loop that renews the neighbours carries: their arrays, of the types that they will have, and the rest."""
+        if neighbors is None:
+            return None, None
+        later = eqx.filter_eval_shape(self.renew, neighbors, positions, cell)
+        arrays, static = eqx.partition(neighbors, eqx.is_array)
+        return jax.tree.map(lambda now, then: now.astype(then.dtype), arrays, later), static
+
     def value_and_gradient(self, positions: Array, neighbors: Any = None) -> tuple[Array, Array]:
         """Energy and its gradient, zero for fixed atoms."""
         energy, gradient = jax.value_and_grad(lambda r: self.energy(r, None, neighbors))(positions)

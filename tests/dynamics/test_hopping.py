@@ -34,6 +34,10 @@ def test_four_minima_of_seven_atoms():
     assert apart.min() > 2e-2
     again = minima_hopping(lennard_jones, starts, hops=30, max_steps=3000)
     np.testing.assert_array_equal(again.path, found.path)
+    # From the minima themselves: a walker that goes on leaves behind what it stood on.
+    more = minima_hopping(lennard_jones, found.positions, hops=5, max_steps=3000)
+    kept = [float(lennard_jones(jnp.asarray(positions))) for positions in more.positions]
+    np.testing.assert_allclose(kept, more.energies, atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(k, marks=pytest.mark.slow) for k in range(2, 20))])
