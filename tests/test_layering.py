@@ -17,6 +17,7 @@ RANKS = {
     "isotopes": 0,
     "rotations": 0,
     "saving": 0,
+    "tables": 0,
     "units": 0,
     "tensors": 1,
     "structure": 1,

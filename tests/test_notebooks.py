@@ -7,6 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# Compiling the chain's programs takes minutes.
+LONG = {"khco3"}
 
 
 def cells(path):
@@ -18,7 +20,9 @@ def test_there_are_notebooks():
     assert len(NOTEBOOKS) >= 3
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in LONG)) for path in NOTEBOOKS]
+)
 def test_runs(path, monkeypatch):
     """In a kernel of its own, as in Jupyter; a cell that fails, or warns of its physics, fails here."""
     reason = "needs nbclient and ipykernel: pip install 'jaxnmr[notebooks]'"

@@ -7,16 +7,19 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnmr.dynamics import Surface, Vibrations, dimer, fingerprint, minimise, neb, vibrations
+from jaxnmr.dynamics import Path, Surface, Vibrations, dimer, fingerprint, minimise, neb, vibrations
 from jaxnmr.structure import ELEMENTS
 from jaxnmr.workflow._config import Motion
 from jaxnmr.workflow._hops import Event
 from jaxnmr.workflow._records import Band, Ends, Point, Relaxed
+from jaxnmr.workflow._refine import Top, refined
 
 __all__ = ["FORCE", "between", "point_at", "relaxed", "settled", "vibrations_of"]
 
 # Vibrations of 50 cm⁻¹ are right to a few per cent at points that are stationary to so much, eV/Å.
 FORCE = 5e-4
+# Coordinates up to which a whole Hessian costs less than what a dimer takes to compile.
+_SMALL = 200
 # Minima nearer than this are one, Å and eV.
 _NEAR, _LEVEL = 0.05, 5e-4
 
@@ -92,27 +95,45 @@ def between(surface: Surface, first: Relaxed, end: np.ndarray, event: Event, bef
         max_steps=how.max_steps,
         end_force=None,
     )
-    saddle = dimer(surface, path.top, path.tangent, max_force=FORCE)
-    place, sides = _array(saddle.positions), saddle.sides
+    top = _refined(surface, path)
     joins, levels = True, ()
-    if sides is not None:
-        low = _array(sides.positions)
-        levels = tuple(float(e) - first.energy for e in np.asarray(sides.energy))
-        ways = [[np.abs(side - goal).max() for goal in (first.positions, end)] for side in low]
+    if top.sides is not None and top.side_energies is not None:
+        levels = tuple(float(e) - first.energy for e in top.side_energies)
+        ways = [[np.abs(side - goal).max() for goal in (first.positions, end)] for side in top.sides]
         joins = bool(min(max(ways[0][0], ways[1][1]), max(ways[0][1], ways[1][0])) < 0.3)
+    place = top.positions
     crossing = tuple(bridge.moved(before, place).coordinate(place) for bridge in event.bridges)
     return Band(
         _array(path.positions),
         _array(path.energies) - first.energy,
         _array(path.arc),
         place,
-        float(saddle.energy) - first.energy,
-        float(saddle.curvature),
-        int(saddle.n_negative),
+        top.energy - first.energy,
+        top.curvature,
+        top.n_negative,
         joins,
         levels,
         crossing,
-        int(path.evaluations) + int(saddle.evaluations),
+        int(path.evaluations) + top.evaluations,
+    )
+
+
+def _refined(surface: Surface, path: Path) -> Top:
+    """By Newton's steps in small systems, by a dimer in large ones and where the steps lead elsewhere."""
+    if path.top.size <= _SMALL:
+        found = refined(surface, _array(path.top), FORCE)
+        if found is not None:
+            return found
+    saddle = dimer(surface, path.top, path.tangent, max_force=FORCE)
+    sides = saddle.sides
+    return Top(
+        _array(saddle.positions),
+        float(saddle.energy),
+        float(saddle.curvature),
+        int(saddle.n_negative),
+        None if sides is None else _array(sides.positions),
+        None if sides is None else _array(sides.energy),
+        int(saddle.evaluations),
     )
 
 

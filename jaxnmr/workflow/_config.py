@@ -7,34 +7,24 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from jaxnmr.errors import near
+from jaxnmr.tables import Count, Finite, Positive, Table, Width, fault
 
 __all__ = ["RunConfig"]
 
 # Names without an ending are those of the models that come with the package.
 _MODELS = ("potential", "tensors")
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Width = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, given: Any) -> Any:
-        for name in given if isinstance(given, dict) else ():
-            if name not in cls.model_fields:
-                known = ", ".join(cls.model_fields)
-                raise ValueError(f"unknown key {name!r}{near(str(name), cls.model_fields)}; known here are {known}")
-        return given
+_PATHS = (
+    ("structure", "file"),
+    ("potential", "file"),
+    ("tensors", "file"),
+    ("measured", "file"),
+    ("output", "folder"),
+)
 
 
-class Crystal(_Table):
+class Crystal(Table):
     """Where the atoms come from."""
 
     file: Path
@@ -43,36 +33,76 @@ class Crystal(_Table):
     atoms: tuple[int | str, ...] | None = None
 
 
-class Motion(_Table):
-    """Which minima the atoms hop to: protons across their hydrogen bonds, or minima given as files."""
+class Motion(Table):
+    """Which minima the atoms hop to: protons across their hydrogen bonds, minima given as files, or those of a search.
 
-    hops: Literal["protons", "none"] = "none"
+    The search is minima hopping from the first minimum: so many escapes (`explore_hops`) of so many walkers; minima up to
+    `explore_window_ev` above the first are taken.
+    """
+
+    hops: Literal["protons", "explore", "none"] = "none"
     ends: tuple[Path, ...] = ()
     images: Annotated[int, Field(ge=3)] = 7
     max_force_ev_a: Positive = 0.03
-    max_steps: Annotated[int, Field(ge=1)] = 500
+    max_steps: Count = 500
+    explore_hops: Count = 30
+    explore_walkers: Count = 2
+    explore_window_ev: Positive = 0.5
+    explore_seed: Annotated[int, Field(ge=0)] = 0
 
 
-class ModelFile(_Table):
+class ModelFile(Table):
     """A potential."""
 
     file: Path | None = None
 
 
-class TensorFile(_Table):
+class TensorFile(Table):
     """A tensor model, and what turns its shieldings into shifts: σ_ref, ppm, or (slope, intercept)."""
 
     file: Path | None = None
     reference_ppm: Finite | tuple[Finite, Finite]
 
 
-class Rates(_Table):
+class Rates(Table):
     """Which rate the exchange takes; the others stand beside it in the report."""
 
     theory: Literal["htst", "eyring", "eyring-wigner"] = "htst"
 
 
-class Conditions(_Table):
+class Sampling(Table):
+    """Molecular dynamics in the basins: length and what is passed over first, ps of each replica; none at length 0.
+
+    Replicas start in each basin; `every` steps of `dt_fs` lie between samples.
+    """
+
+    length_ps: Width = 0.0
+    warmup_ps: Width = 0.2
+    replicas: Count = 2
+    dt_fs: Positive = 0.5
+    every: Count = 10
+    friction_per_ps: Positive = 5.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Uncertainty(Table):
+    """What the band is drawn from, beside the tensors' own errors: standard deviations of barriers and of energies, eV."""
+
+    draws: Annotated[int, Field(ge=0, le=1024)] = 32
+    barrier_ev: Width = 0.0
+    energy_ev: Width = 0.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Measured(Table):
+    """A measured spectrum to lay beside the calculated ones, and which field and temperature it belongs to."""
+
+    file: Path | None = None
+    field: Annotated[int, Field(ge=0)] = 0
+    temperature: Annotated[int, Field(ge=0)] = 0
+
+
+class Conditions(Table):
     """Nucleus, magnets, rotor (0 for a rotor at rest), temperatures and widths."""
 
     isotope: str
@@ -83,28 +113,28 @@ class Conditions(_Table):
     gaussian_hz: Width = 0.0
 
 
-class Window(_Table):
+class Window(Table):
     """Ends of the frequency axis."""
 
     ppm: tuple[Finite, Finite]
     points: Annotated[int, Field(ge=2)] = 1024
 
 
-class Sizes(_Table):
+class Sizes(Table):
     """Sizes of the powder average; what is left out is chosen."""
 
-    orientations: Annotated[int, Field(ge=1)] | None = None
+    orientations: Count | None = None
     phases: Annotated[int, Field(ge=2)] | None = None
     samples: Annotated[int, Field(ge=2)] | None = None
 
 
-class Output(_Table):
+class Output(Table):
     """The folder of the run, made if need be; a run of the same material there is taken up again."""
 
     folder: Path
 
 
-class RunConfig(_Table):
+class RunConfig(Table):
     """A run from atoms to spectra.
 
     Args:
@@ -116,6 +146,9 @@ class RunConfig(_Table):
         experiment: nucleus, fields in T, rotor in Hz, temperatures in K, widths in Hz.
         axis: window in ppm.
         rates: theory of the rates that the exchange takes.
+        sample: motion in the basins, for averaged tensors.
+        uncertainty: of the spectra.
+        measured: a spectrum to compare with; field and temperature by their place in `experiment`, from 0.
         resolution: of the powder average.
         output: the run's folder.
 
@@ -130,6 +163,9 @@ class RunConfig(_Table):
     experiment: Conditions
     axis: Window
     rates: Rates = Rates()
+    sample: Sampling = Sampling()
+    uncertainty: Uncertainty = Uncertainty()
+    measured: Measured = Measured()
     resolution: Sizes = Sizes()
     output: Output
 
@@ -137,6 +173,11 @@ class RunConfig(_Table):
     def _one_way(self) -> RunConfig:
         if self.motion.ends and self.motion.hops != "none":
             raise ValueError("motion: hops and ends both came; give one of them")
+        if 0 < self.sample.length_ps <= self.sample.warmup_ps:
+            raise ValueError("sample: length_ps is not above warmup_ps, so that nothing would be left; make it longer")
+        asked = self.experiment
+        if self.measured.field >= len(asked.fields_t) or self.measured.temperature >= len(asked.temperatures_k):
+            raise ValueError("measured: experiment has no such field or temperature; count them from 0")
         return self
 
     @classmethod
@@ -153,7 +194,7 @@ class RunConfig(_Table):
             raise ValueError(f"config: {path} is no file; name a TOML file.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"config: {path} is not TOML: {error}.") from None
-        for table, key in (("structure", "file"), ("potential", "file"), ("tensors", "file"), ("output", "folder")):
+        for table, key in _PATHS:
             inside = raw.get(table)
             if (
                 isinstance(inside, dict)
@@ -176,17 +217,7 @@ class RunConfig(_Table):
         try:
             return cls.model_validate(tables)
         except ValidationError as error:
-            # An unknown key first: what is missing is often only misspelt.
-            order = lambda each: ("unknown key" not in each["msg"], each["type"] == "missing")  # noqa: E731
-            found = sorted(error.errors(include_url=False), key=order)
-        first = found[0]
-        where = ".".join(str(part) for part in first["loc"] if str(part) not in ("float", "int", "str", "bool"))
-        text = first["msg"].removeprefix("Value error, ")
-        came = first["input"]
-        shown = f" (got {came!r})" if isinstance(came, str | int | float) else ""
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        cure = " is missing; give it" if first["type"] == "missing" else f": {text}{shown}"
-        raise ValueError(f"{source}: {where}{cure if where else cure.removeprefix(': ')}.{more}")
+            raise ValueError(f"{source}: {fault(error, cls)}") from None
 
 
 def _is_shipped(table: str, name: str, folder: Path) -> bool:

@@ -23,7 +23,10 @@ Record = TypeVar("Record")
 
 
 class Step(NamedTuple):
-    """What a run tells of itself: a step's name, and whether it "begins", is "done", or was "kept" from before."""
+    """What a run tells of itself: a step's name, and whether it "begins", is "done", or was "kept" from before.
+
+    Long steps tell how far they are in between.
+    """
 
     name: str
     state: str

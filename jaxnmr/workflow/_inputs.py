@@ -19,6 +19,7 @@ from jaxnmr.structure import Structure, read, supercell
 from jaxnmr.workflow._config import RunConfig
 from jaxnmr.workflow._folder import digest_of_file
 from jaxnmr.workflow._hops import Event, moved_groups, proton_hops
+from jaxnmr.workflow._sample import check_sampling
 
 __all__ = ["Inputs", "elsewhere", "prepared"]
 
@@ -86,6 +87,7 @@ def prepared(config: RunConfig, potential: Any = None, tensors: Any = None) -> I
         if unknown:
             raise ValueError(f"tensors.file: does not know {', '.join(unknown)}; use a model that was trained on them.")
     surface = given if isinstance(given, Surface) else Surface.from_potential(given, structure)
+    check_sampling(config.sample, surface, model)
     ends = [read(path) for path in config.motion.ends]
     events: Sequence[Event] = ()
     if ends:
@@ -152,7 +154,7 @@ def _digest_of_model(model: Any) -> str:
             total.update(np.asarray(leaf).tobytes())
         elif callable(leaf):
             _add_code(total, leaf)
-    for name in ("label", "energy_fn"):
+    for name in ("label", "tensor_fn", "energy_fn"):
         _add_code(total, getattr(type(model), name, None) or getattr(model, name, None))
     for name in ("fixed", "species", "force_step", "config"):
         total.update(repr(getattr(model, name, None)).encode())

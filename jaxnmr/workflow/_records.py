@@ -6,7 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Band", "Ends", "ExchangeOfNuclei", "Point", "RatesOfEvents", "Relaxed", "SpectraAtField", "TensorsOfStates"]
+__all__ = [
+    "Band",
+    "Ends",
+    "ExchangeOfNuclei",
+    "Explored",
+    "Point",
+    "RatesOfEvents",
+    "Relaxed",
+    "Sampled",
+    "SpectraAtField",
+    "TensorsOfStates",
+]
 
 
 @dataclass(frozen=True)
@@ -16,6 +27,25 @@ class Relaxed:
     positions: np.ndarray
     energy: float
     max_force: float
+    evaluations: int
+
+
+@dataclass(frozen=True)
+class Explored:
+    """Minima that a search has found, lowest first, without the one that it started from.
+
+    Attributes:
+        positions: Å, (minimum, atom, 3).
+        energies: above the first minimum, eV, (minimum,).
+        visits: how often each was reached, (minimum,).
+        above: how many more lie above the window.
+        evaluations: of forces.
+    """
+
+    positions: np.ndarray
+    energies: np.ndarray
+    visits: np.ndarray
+    above: int
     evaluations: int
 
 
@@ -161,14 +191,62 @@ class ExchangeOfNuclei:
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """Averages over the motion in each basin at one temperature; NaN where there is nothing to average.
+
+    A moment belongs to the basin whose core the group entered last, and averages are over the moments in one basin: hops
+    from basin to basin are in no average, and the exchange counts them once.
+
+    Attributes:
+        kelvin: the bath's temperature.
+        found_kelvin: the motion's mean temperature, with its standard error, (2,).
+        length_ps: of each replica, without what was passed over.
+        replicas: how many.
+        shielding: ppm, (state, nucleus, 3, 3), states as in `TensorsOfStates`.
+        efg: atomic units, (state, nucleus, 3, 3).
+        shielding_stderr: standard error of the mean, ppm, (state, nucleus, 3, 3).
+        efg_stderr: atomic units.
+        shielding_spread: standard deviation of an element of one sample, ppm, (state, nucleus).
+        efg_spread: atomic units.
+        time_fs: longest correlation time of the tensors' elements, (state, nucleus).
+        spent_ps: time of all replicas in each of a group's basins, (group, basin).
+        jumps: [g, i, j] from basin j to i of group g.
+        rates: counted, s⁻¹, [g, i, j] from j to i; NaN where there were too few jumps to tell.
+        rates_stderr: of these.
+        populations: of a group's basins, by detailed balance with the counts, (group, basin).
+    """
+
+    kelvin: float
+    found_kelvin: np.ndarray
+    length_ps: float
+    replicas: int
+    shielding: np.ndarray
+    efg: np.ndarray
+    shielding_stderr: np.ndarray
+    efg_stderr: np.ndarray
+    shielding_spread: np.ndarray
+    efg_spread: np.ndarray
+    time_fs: np.ndarray
+    spent_ps: np.ndarray
+    jumps: np.ndarray
+    rates: np.ndarray
+    rates_stderr: np.ndarray
+    populations: np.ndarray
+
+
+@dataclass(frozen=True)
 class SpectraAtField:
-    """Spectra at one field: A without motion, B with the exchange, densities per Hz.
+    """Spectra at one field, densities per Hz.
 
     Attributes:
         ppm: (point,).
         hz: (point,).
-        still: A, (point,).
-        moving: B, (temperature, point).
+        still: A, without motion, (point,).
+        moving: B, with the exchange, (temperature, point).
+        fast: C, of averaged tensors without exchange, (temperature, point); no temperature without sampling.
+        both: D, of averaged tensors with the exchange, (temperature, point); likewise.
+        low: lower end of the 95 % band about D, or about B without sampling, (temperature, point); none without errors.
+        high: upper end.
         remarks: warnings of the simulation.
     """
 
@@ -176,4 +254,8 @@ class SpectraAtField:
     hz: np.ndarray
     still: np.ndarray
     moving: np.ndarray
+    fast: np.ndarray
+    both: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
     remarks: tuple[str, ...]

@@ -10,180 +10,88 @@ from typing import Any
 
 import numpy as np
 
-from jaxnmr.isotopes import isotope
 from jaxnmr.saving import written_aside
-from jaxnmr.tensors import efg_to_coupling, haeberlen, quadrupole_parameters, shielding_to_shift
-from jaxnmr.workflow._figures import energy_profile, spectra_picture
-from jaxnmr.workflow._records import ExchangeOfNuclei, TensorsOfStates
+from jaxnmr.workflow._compare import compared
+from jaxnmr.workflow._numbers import numbers_of
 from jaxnmr.workflow._result import Result
 
-__all__ = ["numbers_of", "write_report"]
+__all__ = ["write_report"]
 
-_CANNOT = (
-    "Minima that were not given and that no proton reaches by crossing its own bridge: none were searched for.",
-    "Fast motion within a basin: tensors are those of the minima, not averages over vibrations and librations, which shift "
-    "lines and narrow couplings.",
-    "Errors that potential and tensor model have everywhere: a barrier is that of the potential, and the method behind its "
-    "training data; a committee's spread does not see what all its members have in common.",
-    "Tunnelling below the top beyond Wigner's or no correction; anharmonic vibrations; recrossing of the saddle.",
-    "Dipolar couplings, pulses, and relaxation by anything but the hops.",
+_FOUR = (
+    "A: every nucleus at rest in the first minimum. B: nuclei that hop among the static tensors of the minima. C: nuclei in "
+    "the first basin with tensors averaged over the motion there. D: nuclei that hop among averaged tensors. Tensors are "
+    "averaged over the moments in one basin, so that a hop is counted by the exchange alone. All hops are treated exactly, "
+    "the second order of the quadrupole at their true rates."
 )
 
 
 def write_report(result: Result, origin: Mapping[str, Any]) -> None:
-    """Write report.json, spectra CSV and report.html into the run's folder."""
-    numbers = numbers_of(result)
+    """Write report.json, CSV of the spectra, pictures and report.html into the run's folder."""
+    measured = compared(result)
+    numbers = numbers_of(result, () if measured is None else measured[1])
     with written_aside(result.folder / "report.json") as aside:
         text = json.dumps(numbers | {"provenance": dict(origin)}, indent=2, allow_nan=False)
         aside.write_text(text + "\n", encoding="utf-8")
     for f, field in enumerate(result.config.experiment.fields_t):
         result.still(f).save(result.folder / f"spectrum-A-{field:g}T.csv")
         for t, kelvin in enumerate(result.config.experiment.temperatures_k):
-            result.moving(f, t).save(result.folder / f"spectrum-B-{field:g}T-{kelvin:g}K.csv")
+            at = f"{field:g}T-{kelvin:g}K.csv"
+            result.moving(f, t).save(result.folder / f"spectrum-B-{at}")
+            if result.sampled:
+                result.averaged(f, t).save(result.folder / f"spectrum-C-{at}")
+                result.both(f, t).save(result.folder / f"spectrum-D-{at}")
+            _write_band(result, f, t, at)
+    pictures = _pictures(result, numbers, measured) if find_spec("matplotlib") is not None else {}
     with written_aside(result.folder / "report.html") as aside:
-        aside.write_text(_page(result, numbers, origin), encoding="utf-8")
+        aside.write_text(_page(result, numbers, origin, pictures), encoding="utf-8")
 
 
-def numbers_of(result: Result) -> dict[str, Any]:
-    """Every number of a run with its unit in its key, for JSON."""
-    asked, rates, ends = result.config.experiment, result.rates, result.ends
-    events = []
-    for column, k in enumerate(result.used):
-        band = result.bands[column]
-        event: dict[str, Any] = {
-            "name": ends.names[k] if ends is not None else "",
-            "same_as": int(ends.same_as[k]) if ends is not None else k,
-            "atoms": [result.structure.names[a] for a in ends.atoms[ends.groups[k]]] if ends is not None else [],
-            "energy_ev": float(ends.energies[k]) if ends is not None else None,
-            "barrier_ev": band.barrier_ev,
-            "curvature_ev_a2": band.curvature,
-            "crossing_a": list(band.crossing_a),
-            "sides_ev": list(band.sides_ev),
-            "joins": band.joins,
-            "path_a": band.arc.tolist(),
-            "path_ev": band.energies.tolist(),
-        }
-        if rates is not None:
-            event |= {
-                "back_barrier_ev": float(rates.back_barrier_ev[column]),
-                "zero_point_barrier_ev": float(rates.zero_point_barrier_ev[column]),
-                "prefactor_per_s": float(rates.prefactor_per_s[column]),
-                "imaginary_per_cm": float(rates.imaginary_per_cm[column]),
-                "rates": [
-                    {
-                        "temperature_k": float(kelvin),
-                        "rate_per_s": float(rates.htst[t, column]),
-                        "rate_eyring_per_s": float(rates.eyring[t, column]),
-                        "rate_eyring_wigner_per_s": float(rates.wigner[t, column]),
-                        "populations": rates.populations[t, column].tolist(),
-                    }
-                    for t, kelvin in enumerate(rates.temperatures)
-                ],
-            }
-        events.append(event)
-    sites = []
-    if result.tensors is not None and result.exchange is not None:
-        sites = _sites(result.tensors, result.exchange, result)
-    return {
-        "formula": "".join(f"{e}{result.structure.species.count(e)}" for e in result.structure.elements),
-        "isotope": asked.isotope,
-        "fields_t": list(asked.fields_t),
-        "rate_hz": asked.rate_hz if np.isfinite(asked.rate_hz) else "inf",
-        "temperatures_k": list(asked.temperatures_k),
-        "theory": result.config.rates.theory,
-        "energy_ev": result.relaxed.energy,
-        "max_force_ev_a": result.relaxed.max_force,
-        "events": events,
-        "left_out": [name for k, name in enumerate(ends.names if ends is not None else ()) if k not in result.used],
-        "sites": sites,
-        "remarks": list(result.remarks),
-        "not_known": list(_CANNOT),
-    }
+def _write_band(result: Result, field: int, temperature: int, at: str) -> None:
+    found = result.spectra[field]
+    if not len(found.low):
+        return
+    name, line = ("D", found.both) if len(found.both) else ("B", found.moving)
+    columns = np.column_stack([found.ppm, found.hz, line[temperature], found.low[temperature], found.high[temperature]])
+    with written_aside(result.folder / f"band-{name}-{at}") as aside:
+        np.savetxt(aside, columns, delimiter=",", header="ppm,hz,intensity,low_95,high_95", comments="", fmt="%.9g")
 
 
-def _sites(tensors: TensorsOfStates, exchange: ExchangeOfNuclei, result: Result) -> list[dict[str, Any]]:
-    """Each nucleus: its tensors in each of its basins, and their averages over the basins."""
-    nucleus, rows = isotope(result.config.experiment.isotope), []
-    shift = np.asarray(shielding_to_shift(tensors.shielding, result.config.tensors.reference_ppm))
-    coupling = np.asarray(efg_to_coupling(tensors.efg, nucleus)) if nucleus.is_quadrupolar else None
-    for n, name in enumerate(tensors.names):
-        group = int(exchange.group[n])
-        states = [0] if group < 0 else [int(s) for s in exchange.states[group] if s >= 0]
-        basins = []
-        for state in states:
-            row = _parameters(shift[state, n], None if coupling is None else coupling[state, n])
-            error = float(tensors.shielding_error[state, n])
-            if np.isfinite(error):
-                row |= {"shielding_element_error_ppm": error}
-            basins.append({"minimum": state} | row)
-        averages = []
-        for t, kelvin in enumerate(result.config.experiment.temperatures_k if group >= 0 else ()):
-            p = exchange.populations[t, group, : len(states)]
-            mean = [None if part is None else np.tensordot(p, part[states, n], 1) for part in (shift, coupling)]
-            head = {"temperature_k": kelvin, "populations": p.tolist()}
-            averages.append(head | {"rates_per_s": exchange.rates[t, group, 1 : len(states)].tolist()} | _parameters(*mean))
-        rows.append({"atom": name, "group": None if group < 0 else group, "basins": basins, "averaged": averages})
-    return rows
+def _pictures(result: Result, numbers: Mapping[str, Any], measured: Any) -> dict[str, str]:
+    """SVG texts by name; each is a PNG in the folder too."""
+    from jaxnmr.workflow._drawings import site_graph, structure_picture
+    from jaxnmr.workflow._figures import energy_profile, saved, spectra_picture
 
-
-def _parameters(shift: Any, coupling: Any) -> dict[str, Any]:
-    parts = haeberlen(shift)
-    found = {"shift_ppm": float(parts.delta_iso), "zeta_ppm": float(parts.zeta), "eta": float(parts.eta)}
-    if coupling is not None:
-        quadrupole = quadrupole_parameters(coupling)
-        found |= {"cq_hz": float(quadrupole.c_q), "eta_q": float(quadrupole.eta_q)}
+    found = {"structure": saved(structure_picture(result), result.folder / "structure.png")}
+    for f, field in enumerate(numbers["fields_t"]):
+        beside = measured if f == result.config.measured.field else None
+        found[f"spectra {f}"] = saved(spectra_picture(result, f, beside), result.folder / f"spectra-{field:g}T.png")
+    if result.bands:
+        found["energy"] = saved(energy_profile(result), result.folder / "energy.png")
+    if result.rates is not None:
+        found["graph"] = saved(site_graph(result, numbers), result.folder / "sites.png")
     return found
 
 
-def _page(result: Result, numbers: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
-    drawn = find_spec("matplotlib") is not None
+def _page(result: Result, numbers: Mapping[str, Any], origin: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     no_picture = "<p>Pictures need matplotlib: pip install 'jaxnmr[plot]'.</p>"
+    show = lambda name: pictures.get(name, "" if pictures else no_picture)  # noqa: E731
     body = [f"<h1>{escape(numbers['formula'])}: {escape(numbers['isotope'])} with and without motion</h1>"]
     body += [f"<p>{_sentence(numbers)}</p>"]
     for f, field in enumerate(numbers["fields_t"]):
-        body += [f"<h2>Spectra at {field:g} T</h2>", spectra_picture(result, f) if drawn else no_picture]
-    body += ["<p>A: every nucleus at rest in the first minimum. B: nuclei that hop among static tensors, exactly.</p>"]
-    body += ["<h2>Events</h2>"]
-    if result.bands:
-        body += [energy_profile(result) if drawn else no_picture]
-    heads = ("event", "ΔE / eV", "barrier / eV", "with zero point / eV", "prefactor / s⁻¹", "imaginary / cm⁻¹", "joins both")
-    rows = [
-        (
-            e["name"] + ("" if e["same_as"] == k else f" (as event {e['same_as']})"),
-            f"{e['energy_ev']:.4f}",
-            f"{e['barrier_ev']:.4f}",
-            f"{e['zero_point_barrier_ev']:.4f}",
-            f"{e['prefactor_per_s']:.3g}",
-            f"{e['imaginary_per_cm']:.0f}",
-            "yes" if e["joins"] else "no",
-        )
-        for k, e in zip(result.used, numbers["events"], strict=True)
-    ]
-    body += [_table(heads, rows)]
-    heads = ("event", "T / K", "classical HTST / s⁻¹", "Eyring, quantum / s⁻¹", "with Wigner / s⁻¹", "populations")
+        body += [f"<h2>Spectra at {field:g} T</h2>", show(f"spectra {f}")]
+    body += [f"<p>{escape(_FOUR)}</p>", _how_they_differ(numbers)]
+    body += ["<h2>Structure</h2>", show("structure")]
+    body += ["<p>The first minimum along the shortest lattice vector. Arrows: atoms that an event moves.</p>"]
+    body += ["<h2>Events</h2>", show("energy"), show("graph"), *_events(result, numbers), *_motion(numbers)]
     body += [
-        _table(
-            heads,
-            [
-                (
-                    e["name"],
-                    f"{r['temperature_k']:g}",
-                    f"{r['rate_per_s']:.3g}",
-                    f"{r['rate_eyring_per_s']:.3g}",
-                    f"{r['rate_eyring_wigner_per_s']:.3g}",
-                    ", ".join(f"{p:.3f}" for p in r["populations"]),
-                )
-                for e in numbers["events"]
-                for r in e["rates"]
-            ],
-        ),
-        f"<p>The exchange takes: {escape(numbers['theory'])}.</p>",
         "<h2>Tensors</h2>",
         "<p>Shifts in Haeberlen's convention, |δ<sub>zz</sub> − δ<sub>iso</sub>| largest; |V<sub>zz</sub>| largest. "
-        "Averages are over the basins, weighted by their populations: what a line shows where hops are much faster than the "
-        "differences (for the coupling itself).</p>",
+        "Mean of basins: weighted by their populations, what a line shows where hops are much faster than the differences "
+        "(for the coupling itself). The last columns: standard error of an element, by the committee or by the sampling; "
+        "the slowest correlation time; and the average that such a motion leaves.</p>",
         _table(
-            ("atom", "where", "δ_iso / ppm", "ζ / ppm", "η", "C_Q / MHz", "η_Q", "± ppm"), _tensor_rows(numbers["sites"])
+            ("atom", "where", "δ_iso / ppm", "ζ / ppm", "η", "C_Q / MHz", "η_Q", "± ppm", "τ / fs", "average"),
+            _tensor_rows(numbers["sites"]),
         ),
         "<h2>What is doubtful</h2>",
         _list(numbers["remarks"]) if numbers["remarks"] else "<p>Nothing was found.</p>",
@@ -205,10 +113,100 @@ def _page(result: Result, numbers: Mapping[str, Any], origin: Mapping[str, Any])
     )
 
 
+def _how_they_differ(numbers: Mapping[str, Any]) -> str:
+    heads = ("field / T", "T / K", "differences, relative L2", "95 % band")
+    rows = [
+        (
+            f"{row['field_t']:g}",
+            f"{row['temperature_k']:g}",
+            ", ".join(f"{pair} {value:.2f}" for pair, value in row["differ"].items()),
+            f"of {row['band_of']}: {row['band_width']:.2f}" if "band_of" in row else "",
+        )
+        for row in numbers["spectra"]
+    ]
+    text = _table(heads, rows)
+    if numbers["measured"]:
+        fits = [(m["spectrum"], f"{m['scale']:.4g}", f"{m['residual']:.3f}") for m in numbers["measured"]]
+        text += _table(("beside the measured line", "scale", "residual, relative L2"), fits)
+    return text
+
+
+def _events(result: Result, numbers: Mapping[str, Any]) -> list[str]:
+    heads = ("event", "ΔE / eV", "barrier / eV", "with zero point / eV", "prefactor / s⁻¹", "imaginary / cm⁻¹", "joins both")
+    rows = [
+        (
+            e["name"] + ("" if e["same_as"] == k else f" (as event {e['same_as']})"),
+            f"{e['energy_ev']:.4f}",
+            f"{e['barrier_ev']:.4f}",
+            f"{e['zero_point_barrier_ev']:.4f}",
+            f"{e['prefactor_per_s']:.3g}",
+            f"{e['imaginary_per_cm']:.0f}",
+            "yes" if e["joins"] else "no",
+        )
+        for k, e in zip(result.used, numbers["events"], strict=True)
+    ]
+    first = _table(heads, rows)
+    heads = (
+        "event",
+        "T / K",
+        "classical HTST / s⁻¹",
+        "Eyring, quantum / s⁻¹",
+        "with Wigner / s⁻¹",
+        "in MD / s⁻¹",
+        "populations",
+    )
+    rates = [
+        (
+            e["name"],
+            f"{r['temperature_k']:g}",
+            f"{r['rate_per_s']:.3g}",
+            f"{r['rate_eyring_per_s']:.3g}",
+            f"{r['rate_eyring_wigner_per_s']:.3g}",
+            _counted(r),
+            ", ".join(f"{p:.3f}" for p in r["populations"]),
+        )
+        for e in numbers["events"]
+        for r in e["rates"]
+    ]
+    return [first, _table(heads, rates), f"<p>The exchange takes: {escape(numbers['theory'])}.</p>"]
+
+
+def _counted(rate: Mapping[str, Any]) -> str:
+    if "md_jumps" not in rate:
+        return "not sampled"
+    jumps = "{} and {} jumps".format(*rate["md_jumps"])
+    if "md_rate_per_s" not in rate:
+        return f"{jumps}: too few"
+    p = ", ".join(f"{each:.3f}" for each in rate["md_populations"])
+    return f"{rate['md_rate_per_s']:.2e} ± {rate['md_rate_stderr_per_s']:.1e} ({jumps}; p {p})"
+
+
+def _motion(numbers: Mapping[str, Any]) -> list[str]:
+    if not numbers["motion"]:
+        return []
+    heads = ("T / K", "found / K", "length / ps", "replicas", "time in the basins of each group / ps")
+    rows = [
+        (
+            f"{m['temperature_k']:g}",
+            f"{m['found_temperature_k']:.0f} ± {m['found_temperature_stderr_k']:.0f}",
+            f"{m['length_ps']:g}",
+            str(m["replicas"]),
+            "; ".join(", ".join(f"{x:.3g}" for x in each) for each in m["spent_ps"]),
+        )
+        for m in numbers["motion"]
+    ]
+    return [
+        "<h2>Motion</h2>",
+        _table(heads, rows),
+        "<p>A moment belongs to the basin whose core the group entered last: a crossing that turns back at once is no "
+        "jump.</p>",
+    ]
+
+
 def _sentence(numbers: Mapping[str, Any]) -> str:
     events = numbers["events"]
     if not events:
-        return "No event leads to another minimum: the spectra A and B are the same."
+        return "No event leads to another minimum: there is no exchange, and the spectra A and B are the same."
     first = events[0]
     rates = first["rates"][0]
     return escape(
@@ -223,15 +221,22 @@ def _tensor_rows(sites: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     for site in sites:
         for basin in site["basins"]:
             error = basin.get("shielding_element_error_ppm")
-            rows.append(_row(site["atom"], f"minimum {basin['minimum']}", basin, "" if error is None else f"{error:.2g}"))
-        rows += [_row(site["atom"], f"average, {a['temperature_k']:g} K", a, "") for a in site["averaged"]]
+            rows.append(_row(site["atom"], f"minimum {basin['minimum']}", basin, error))
+            for moved in basin["averaged"]:
+                where = f"in basin {basin['minimum']}, {moved['temperature_k']:g} K"
+                row = _row(site["atom"], where, moved, moved["shielding_element_stderr_ppm"])
+                time = moved["correlation_time_fs"]
+                rows.append((*row[:-2], "" if time is None else f"{time:.0f}", moved["average_that_holds"]))
+        rows += [
+            _row(site["atom"], f"mean of basins, {a['of']}, {a['temperature_k']:g} K", a, None) for a in site["averaged"]
+        ]
     return rows
 
 
-def _row(atom: str, where: str, found: Mapping[str, Any], error: str) -> tuple[str, ...]:
+def _row(atom: str, where: str, found: Mapping[str, Any], error: float | None) -> tuple[str, ...]:
     shift = (f"{found['shift_ppm']:.2f}", f"{found['zeta_ppm']:.1f}", f"{found['eta']:.2f}")
     coupling = (f"{found['cq_hz'] / 1e6:.3f}", f"{found['eta_q']:.2f}") if "cq_hz" in found else ("", "")
-    return atom, where, *shift, *coupling, error
+    return atom, where, *shift, *coupling, "" if error is None else f"{error:.2g}", "", ""
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

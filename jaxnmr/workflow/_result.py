@@ -12,8 +12,10 @@ from jaxnmr.workflow._records import (
     Band,
     Ends,
     ExchangeOfNuclei,
+    Explored,
     RatesOfEvents,
     Relaxed,
+    Sampled,
     SpectraAtField,
     TensorsOfStates,
 )
@@ -35,6 +37,8 @@ class Result:
         rates: their rates; columns in the order of `used`.
         tensors: of the observed atoms in all minima.
         exchange: of each nucleus.
+        explored: what a search for minima has found.
+        sampled: averages over the motion in each basin, at each temperature; none without sampling.
         spectra: at each field.
         remarks: what is doubtful.
         folder: of the run, with report.html and report.json.
@@ -49,6 +53,8 @@ class Result:
     rates: RatesOfEvents | None = None
     tensors: TensorsOfStates | None = None
     exchange: ExchangeOfNuclei | None = None
+    explored: Explored | None = None
+    sampled: tuple[Sampled, ...] = ()
     spectra: tuple[SpectraAtField, ...] = ()
     remarks: tuple[str, ...] = ()
     folder: Path = Path()
@@ -71,6 +77,32 @@ class Result:
         found = self._at(field)
         kelvin = self.config.experiment.temperatures_k[temperature]
         return self._spectrum(found, found.moving[temperature], field, f"B: exchange, {kelvin:g} K")
+
+    def averaged(self, field: int = 0, temperature: int = 0) -> Spectrum:
+        """Spectrum C: nuclei in the first basin, with tensors averaged over the motion there.
+
+        Raises:
+            ValueError: the run stopped before, or has sampled nothing.
+        """
+        found = self._moved(field)
+        kelvin = self.config.experiment.temperatures_k[temperature]
+        return self._spectrum(found, found.fast[temperature], field, f"C: averaged tensors, {kelvin:g} K")
+
+    def both(self, field: int = 0, temperature: int = 0) -> Spectrum:
+        """Spectrum D: nuclei that hop between averaged tensors.
+
+        Raises:
+            ValueError: the run stopped before, or has sampled nothing.
+        """
+        found = self._moved(field)
+        kelvin = self.config.experiment.temperatures_k[temperature]
+        return self._spectrum(found, found.both[temperature], field, f"D: averaged tensors and exchange, {kelvin:g} K")
+
+    def _moved(self, field: int) -> SpectraAtField:
+        found = self._at(field)
+        if not self.sampled:
+            raise ValueError("sample.length_ps: is 0, so that nothing was averaged; give a length and run again.")
+        return found
 
     def _at(self, field: int) -> SpectraAtField:
         if not self.spectra:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,28 +12,49 @@ import numpy as np
 
 from jaxnmr._version import __version__
 from jaxnmr.errors import near
+from jaxnmr.isotopes import isotope
 from jaxnmr.workflow._atoms import FORCE, between, point_at, relaxed, settled, vibrations_of
+from jaxnmr.workflow._basins import Gauge, gauges
 from jaxnmr.workflow._config import RunConfig
+from jaxnmr.workflow._explore import explored
 from jaxnmr.workflow._folder import Kept, Step, Store, digest_of_array, locked
+from jaxnmr.workflow._hops import moved_groups
 from jaxnmr.workflow._inputs import Inputs, elsewhere, prepared
 from jaxnmr.workflow._kinetics import exchange_of, rates_of
-from jaxnmr.workflow._nuclei import spectra_at, tensors_in
+from jaxnmr.workflow._nuclei import tensors_in
 from jaxnmr.workflow._records import (
     Band,
     Ends,
     ExchangeOfNuclei,
+    Explored,
     Point,
     RatesOfEvents,
     Relaxed,
+    Sampled,
     SpectraAtField,
     TensorsOfStates,
 )
+from jaxnmr.workflow._remarks import remarks_of
 from jaxnmr.workflow._report import write_report
 from jaxnmr.workflow._result import Result
+from jaxnmr.workflow._sample import sampled, starts_of, steps_of
+from jaxnmr.workflow._spectra import spectra_at
 
 __all__ = ["STAGES", "Cost", "plan", "run"]
 
-STAGES = ("relax", "ends", "saddles", "vibrations", "rates", "tensors", "exchange", "spectra", "report")
+STAGES = (
+    "relax",
+    "explore",
+    "ends",
+    "saddles",
+    "vibrations",
+    "rates",
+    "tensors",
+    "exchange",
+    "sample",
+    "spectra",
+    "report",
+)
 
 
 class Cost(NamedTuple):
@@ -58,10 +79,15 @@ def plan(config: RunConfig, inputs: Inputs | None = None) -> tuple[Cost, ...]:
         inputs: read before, or None to read them here.
     """
     inputs = prepared(config) if inputs is None else inputs
-    events, n = len(inputs.events), len(inputs.structure)
-    inner = config.motion.images - 2
+    searches = config.motion.hops == "explore"
+    events, n = (1 if searches else len(inputs.events)), len(inputs.structure)
+    inner, how = config.motion.images - 2, config.sample
+    replicas = how.replicas * (2 if events else 1)
     counts = dict.fromkeys(STAGES, 0) | {
         "relax": 60,
+        # An escape is about 100 steps of motion, and the way down 60.
+        "explore": 160 * config.motion.explore_hops * config.motion.explore_walkers if searches else 0,
+        "sample": steps_of(how) * replicas * len(config.experiment.temperatures_k),
         "ends": 60 * events,
         # A band takes about 40 steps, the saddle 25 with five products of the Hessian each, its two sides 40 each.
         "saddles": events * (40 * inner + 25 * 5 * 2 + 80),
@@ -81,7 +107,7 @@ def run(
     force: bool = False,
     progress: Callable[[Step], None] | None = None,
 ) -> Result:
-    r"""From a structure to spectra without and with motion: minima, saddles, rates, tensors, exchange.
+    r"""From a structure to spectra without and with motion: minima, saddles, rates, tensors, motion, exchange.
 
     Each step's result is kept in the run's folder with a digest of all that it was made from. A run that is stopped,
     however hard, goes on where it was when it is called again, and ends with the same numbers; when an input changes, only
@@ -89,6 +115,10 @@ def run(
 
     A nucleus hops among the basins of its own group, the molecules that one event moves; groups are independent of each
     other. Two events that look the same, in energy and fingerprint of the minimum, share one path and one rate.
+
+    With `sample.length_ps` molecular dynamics runs in each basin with the tensors in the same pass. Hops may be so frequent
+    that the motion shows them; the averages are conditional, over the moments in one basin, so that exchange counts a hop
+    once. The jumps seen are counted, and their rate stands beside the saddle's.
 
     Args:
         config: a `RunConfig`, or the path of its TOML file.
@@ -105,6 +135,7 @@ def run(
     Raises:
         ValueError: bad input, a folder of another material or in use.
         SearchError: a minimum or saddle that was not reached; what was made before is kept.
+        MotionError: molecular dynamics that went wrong; likewise.
     """
     config = config if isinstance(config, RunConfig) else RunConfig.read(config)
     if until is not None and until not in STAGES:
@@ -112,13 +143,13 @@ def run(
     last = len(STAGES) if until is None else STAGES.index(until)
     inputs = prepared(config, potential, tensors)
     with locked(config.output.folder):
-        store = Store(config.output.folder, force, progress or (lambda step: None), _origin(inputs))
+        store = Store(config.output.folder, force, progress or (lambda step: None), _origin(config, inputs))
         _same_material(store, inputs, force)
         return _stages(config, inputs, store, last)
 
 
 def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Result:
-    surface, structure, events = inputs.surface, inputs.structure, inputs.events
+    surface, structure = inputs.surface, inputs.structure
     before = np.asarray(structure.positions, np.float64)
     where = {"surface": inputs.surface_digest, "x64": bool(jax.config.jax_enable_x64)}  # type: ignore[attr-defined]
     first = store.step(
@@ -126,17 +157,27 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
     )
     result = Result(config, structure, first.record, folder=store.folder)
     elsewhere(structure, first.record.positions).write(store.folder / "minimum-0.extxyz")
-    if last < 1:
+    if last < STAGES.index("explore"):
         return result
 
-    start = where | {"relax": first.digest, "events": inputs.ends_digest, "hops": config.motion.hops}
+    events, start = inputs.events, where | {"relax": first.digest, "events": inputs.ends_digest, "hops": config.motion.hops}
+    if config.motion.hops == "explore":
+        search = config.motion.model_dump(include={n for n in type(config.motion).model_fields if n.startswith("explore")})
+        found = store.step("explore", Explored, start | search, lambda: explored(surface, first.record, config.motion))
+        result, before = replace(result, explored=found.record), first.record.positions
+        here = elsewhere(structure, before)
+        events = moved_groups(here, [elsewhere(structure, place) for place in found.record.positions])
+        start = start | {"explore": found.digest}
+    if last < STAGES.index("ends"):
+        return result
+
     ends = store.step("ends", Ends, start, lambda: settled(surface, first.record, before, events))
     minima: Ends = ends.record
     for k, place in enumerate(minima.positions):
         elsewhere(structure, place).write(store.folder / f"minimum-{k + 1}.extxyz")
     used = tuple(k for k in range(len(events)) if minima.distinct[k])
     result = replace(result, ends=minima, used=used)
-    if last < 2:
+    if last < STAGES.index("saddles"):
         return result
 
     band = config.motion.model_dump(include={"images", "max_force_ev_a", "max_steps"})
@@ -151,7 +192,7 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
         elsewhere(structure, bands[k].record.saddle).write(store.folder / f"saddle-{k}.extxyz")
     of = {k: int(minima.same_as[k]) for k in used}
     result = replace(result, bands=tuple(bands[of[k]].record for k in used))
-    if last < 3:
+    if last < STAGES.index("vibrations"):
         return result
 
     def vibrating(name: str, place: Any) -> Kept:
@@ -166,7 +207,7 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
     for k, found in bands.items():
         points[f"minimum-{k + 1}"] = vibrating(f"minimum-{k + 1}", minima.positions[k])
         points[f"saddle-{k}"] = vibrating(f"saddle-{k}", found.record.saddle)
-    if last < 4:
+    if last < STAGES.index("rates"):
         return result
 
     theory, temperatures = config.rates.theory, config.experiment.temperatures_k
@@ -187,7 +228,7 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
             ),
         )
         result = replace(result, rates=rates.record)
-    if last < 5:
+    if last < STAGES.index("tensors"):
         return result
 
     asked = {"isotope": config.experiment.isotope, "atoms": config.structure.atoms}
@@ -199,7 +240,7 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
         lambda: tensors_in(inputs.tensors, states, config),
     )
     result = replace(result, tensors=tensors.record)
-    if last < 6:
+    if last < STAGES.index("exchange"):
         return result
 
     made = {"rates": None if rates is None else rates.digest, "nuclei": tensors.record.nuclei, "theory": theory}
@@ -211,23 +252,36 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
         lambda: exchange_of(tensors.record.nuclei, minima, used, empty if rates is None else rates.record, theory),
     )
     result = replace(result, exchange=exchange.record)
-    if last < 7:
+    if last < STAGES.index("sample"):
         return result
 
-    told = config.experiment.model_dump(include={"isotope", "rate_hz", "linewidth_hz", "gaussian_hz"})
-    told |= {"axis": config.axis.model_dump(), "sizes": config.resolution.model_dump(), "x64": where["x64"]}
-    told |= {"reference": config.tensors.reference_ppm, "tensors": tensors.digest, "exchange": exchange.digest}
+    depends = where | {"relax": first.digest, "ends": ends.digest, "model": inputs.tensors_digest}
+    depends |= {"nuclei": tensors.record.nuclei, "how": config.sample.model_dump(), "isotope": config.experiment.isotope}
+    told = gauges(first.record.positions, before, minima, events, used)
+    averages = _averages(config, inputs, store, depends, told, first.record, minima, tensors.record, exchange.record)
+    result = replace(result, sampled=tuple(kept.record for kept in averages))
+    if last < STAGES.index("spectra"):
+        return result
+
+    conditions = config.experiment.model_dump(include={"isotope", "rate_hz", "linewidth_hz", "gaussian_hz"})
+    conditions |= {"axis": config.axis.model_dump(), "sizes": config.resolution.model_dump(), "x64": where["x64"]}
+    conditions |= {"reference": config.tensors.reference_ppm, "tensors": tensors.digest, "exchange": exchange.digest}
+    conditions |= {"sampled": [kept.digest for kept in averages], "errors": config.uncertainty.model_dump()}
+    conditions |= {"t": temperatures, "same": minima.same_as.tolist()}
     spectra = tuple(
         store.step(
             f"spectra-{k}",
             SpectraAtField,
-            told | {"field": field},
-            lambda field=field: spectra_at(field, tensors.record, exchange.record, config),
+            conditions | {"field": field},
+            lambda field=field: spectra_at(
+                field, tensors.record, result.sampled, exchange.record, np.append(0, 1 + minima.same_as), config
+            ),
         ).record
         for k, field in enumerate(config.experiment.fields_t)
     )
-    result = replace(result, spectra=spectra, remarks=_remarks(result, spectra))
-    if last < 8:
+    result = replace(result, spectra=spectra)
+    result = replace(result, remarks=remarks_of(result))
+    if last < STAGES.index("report"):
         return result
     store.told(Step("report", "begins"))
     write_report(result, store.origin)
@@ -235,32 +289,58 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
     return result
 
 
+def _averages(
+    config: RunConfig,
+    inputs: Inputs,
+    store: Store,
+    depends: dict[str, Any],
+    told: Sequence[Gauge],
+    first: Relaxed,
+    minima: Ends,
+    tensors: TensorsOfStates,
+    exchange: ExchangeOfNuclei,
+) -> list[Kept]:
+    """Averages at each temperature; each motion is kept block by block, and goes on where it was stopped."""
+    how, found = config.sample, []
+    for kelvin in config.experiment.temperatures_k if how.length_ps > 0 else ():
+        name, inside = f"sample-{kelvin:g}K", depends | {"t": kelvin}
+        checkpoint = store.folder / "motion" / f"{name}-{store.key(Sampled, inside)[:16]}.npz"
+        if store.force:
+            checkpoint.unlink(missing_ok=True)
+        found.append(
+            store.step(
+                name,
+                Sampled,
+                inside,
+                lambda name=name, kelvin=kelvin, checkpoint=checkpoint: sampled(
+                    inputs.surface,
+                    inputs.tensors,
+                    starts_of(first.positions, minima, told, how.replicas),
+                    told,
+                    tensors.nuclei,
+                    exchange.group,
+                    how,
+                    kelvin,
+                    quadrupolar=isotope(config.experiment.isotope).is_quadrupolar,
+                    checkpoint=checkpoint,
+                    progress=lambda done, total, now: store.told(Step(name, f"{done} of {total} steps, {now:.0f} K")),
+                ),
+            )
+        )
+        checkpoint.unlink(missing_ok=True)  # the result is kept: the motion is not needed any more
+    return found
+
+
 def _no_rates(count: int, temperatures: tuple[float, ...]) -> RatesOfEvents:
     none, row, shares = np.zeros((count, 0)), np.zeros(0), np.zeros((count, 0, 2))
     return RatesOfEvents(np.asarray(temperatures), none, none, none, shares, row, row, row, row, row, row, ())
 
 
-def _remarks(result: Result, spectra: tuple[SpectraAtField, ...]) -> tuple[str, ...]:
-    """What is doubtful, in sentences."""
-    found = list(result.rates.remarks) if result.rates is not None else []
-    ends = result.ends
-    for k, name in enumerate(ends.names if ends is not None else ()):
-        if k not in result.used:
-            found.append(f"{name}: no other minimum; the atoms fell back to the first, and the event is left out.")
-    for k, band in zip(result.used, result.bands, strict=True):
-        if not band.joins:
-            found.append(
-                f"event {k}: the ways down from the saddle end elsewhere than in the two minima; there may be more."
-            )
-    for each in spectra:
-        found += each.remarks
-    return tuple(dict.fromkeys(found))
-
-
-def _origin(inputs: Inputs) -> dict[str, Any]:
+def _origin(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
     cards = {"potential_sha256": inputs.surface_digest, "tensors_sha256": inputs.tensors_digest}
+    seeds = {"sample": config.sample.seed, "uncertainty": config.uncertainty.seed, "explore": config.motion.explore_seed}
     versions = {"jaxnmr": __version__, "jax": jax.__version__, "device": jax.devices()[0].device_kind}
-    return versions | cards | {"atoms_sha256": inputs.atoms_digest, "seeds": "none drawn"}
+    return versions | cards | {"atoms_sha256": inputs.atoms_digest, "seeds": seeds}
 
 
 def _same_material(store: Store, inputs: Inputs, force: bool) -> None:

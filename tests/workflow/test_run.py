@@ -61,7 +61,7 @@ def test_report_holds_every_number(whole):
     mean = toy.REFERENCE - toy.SIGMA - toy.SLOPE * (p[0] * toy.X0 + p[1] * toy.X1)
     assert averaged["shift_ppm"] == pytest.approx(mean, abs=0.01)
     page = (whole.folder / "report.html").read_text()
-    assert page.count("<svg") == 2 and "http-equiv" not in page and 'src="' not in page
+    assert page.count("<svg") == 4 and "http-equiv" not in page and 'src="' not in page
     kept = jn.Spectrum.read(whole.folder / "spectrum-B-9.4T-298K.csv")
     np.testing.assert_allclose(kept.intensity, whole.spectra[0].moving[0], rtol=1e-5, atol=1e-12)
 
@@ -132,6 +132,19 @@ def test_without_hops_both_spectra_are_one(tmp_path):
     assert "No event leads to another minimum" in (result.folder / "report.html").read_text()
 
 
+def test_a_search_finds_the_other_minimum(tmp_path):
+    """With nothing given but the start: the same barrier and line as from the end that was given."""
+    changes = {"motion__ends": [], "motion__hops": "explore", "motion__explore_hops": 10, "motion__explore_walkers": 1}
+    result, told = made(toy.config(tmp_path, **changes))
+    assert result.explored is not None and len(result.explored.energies) == 1
+    assert result.explored.energies[0] == pytest.approx(toy.along(toy.X1) - toy.along(toy.X0), abs=1e-3)
+    assert result.rates is not None and result.rates.htst[0, 0] == pytest.approx(toy.rate(), rel=1e-3)
+    assert "explore" in {step.name for step in told}
+    assert any(
+        "search did not find" in line for line in json.loads((result.folder / "report.json").read_text())["not_known"]
+    )
+
+
 def test_another_potential_reruns_the_chain(tmp_path):
     """A surface given in Python is known by its numbers."""
     made(toy.config(tmp_path), until="relax")
@@ -175,12 +188,12 @@ def test_stops_where_asked_and_plans(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('[experiment]\nisotop = "17O"\n', "unknown key 'isotop'.*did you mean 'isotope'"),
+        ('[experiment]\nisotop = "17O"\n', "unknown key 'experiment.isotop'.*did you mean 'isotope'"),
         ("[sructure]\n", "unknown key 'sructure'.*did you mean 'structure'"),
         ("[axis]\nppm = [1, 2]\npoints = 1\n", "axis.points.*greater than or equal to 2"),
         ("[axis\n", "not TOML"),
-        ("[axis]\nppm = [1, 2]\n", "structure is missing"),
-        ('[motion]\nhops = "protons"\nends = ["a.xyz"]\n', "is missing"),
+        ("[axis]\nppm = [1, 2]\n", "structure: missing"),
+        ('[motion]\nhops = "protons"\nends = ["a.xyz"]\n', "missing"),
     ],
 )
 def test_config_errors(tmp_path, text, words):
@@ -190,6 +203,20 @@ def test_config_errors(tmp_path, text, words):
     with pytest.raises(ValueError, match=words) as error:
         RunConfig.read(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"motion__hops": "protons"}, "hops and ends both came"),
+        ({"sample__length_ps": 0.1}, "length_ps is not above warmup_ps"),
+        ({"measured__field": 1}, "no such field or temperature"),
+    ],
+)
+def test_tables_that_contradict(tmp_path, changes, words):
+    """What no single key shows."""
+    with pytest.raises(ValueError, match=words):
+        toy.config(tmp_path, **changes)
 
 
 def test_names_of_shipped_models_stay_names(tmp_path):

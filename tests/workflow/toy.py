@@ -43,6 +43,11 @@ class Tensors:
         shielding = np.stack([(SIGMA + SLOPE * x) * np.eye(3), 30.0 * np.eye(3)])
         return Structure(structure.species, structure.positions, shielding=shielding)
 
+    def tensor_fn(self, name, positions, cell, graph):
+        """The same as a function of coordinates."""
+        eye = jnp.eye(3, dtype=positions.dtype)
+        return jnp.stack([(SIGMA + SLOPE * positions[1, 0]) * eye, 30.0 * eye])
+
 
 def atoms(x):
     """Carbon and proton."""
@@ -64,7 +69,7 @@ def config(folder, **changes):
     }
     for key, value in changes.items():
         table, name = key.split("__")
-        tables[table] = tables[table] | {name: value}
+        tables[table] = tables.get(table, {}) | {name: value}
     return RunConfig.from_tables(tables)
 
 
@@ -94,11 +99,18 @@ def populations():
     return np.array(share) / sum(share)
 
 
-def line(ppm):
-    """Two sites in exchange, McConnell's equation, per Hz."""
+def mean_place(kelvin, basin):
+    """Mean x over a basin that ends at the saddle, classical; the stiffness across weighs it."""
+    x = np.linspace(-1.5, 0.0, 3001) if basin == 0 else np.linspace(0.0, 1.5, 3001)
+    weight = np.exp(-along(x) / (BOLTZMANN_IN_EV * kelvin)) / (ACROSS + TILT * x)
+    return np.sum(weight * x) / np.sum(weight)
+
+
+def line(ppm, sigma=None, k=None):
+    """Two sites in exchange, McConnell's equation, per Hz; shieldings and rate may be others than the toy's."""
     larmor = abs(isotope("13C").gamma) * FIELD / (2 * np.pi) * 1e-6
-    p, k = populations(), rate()
-    sites = larmor * (REFERENCE - SIGMA - SLOPE * np.array([X0, X1]))
+    p, k = populations(), rate() if k is None else k
+    sites = larmor * (REFERENCE - (SIGMA + SLOPE * np.array([X0, X1]) if sigma is None else np.asarray(sigma)))
     back = k * p[0] / p[1]
     jumps = np.array([[-k, back], [k, -back]])
     out = []

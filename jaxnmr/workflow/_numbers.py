@@ -1,0 +1,266 @@
+"""Every number of a run with its unit in its key, for JSON and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxnmr.exchange import ExchangeModel
+from jaxnmr.isotopes import isotope
+from jaxnmr.spins import Sites
+from jaxnmr.tensors import efg_to_coupling, haeberlen, quadrupole_parameters, shielding_to_shift
+from jaxnmr.workflow._compare import Comparison
+from jaxnmr.workflow._records import Sampled
+from jaxnmr.workflow._result import Result
+from jaxnmr.workflow._sets import states_of
+from jaxnmr.workflow._timescales import averaging, words_of
+
+__all__ = ["numbers_of"]
+
+_ALWAYS = (
+    "Errors that potential and tensor model have everywhere: a barrier is that of the potential, and the method behind its "
+    "training data; a committee's spread does not see what all its members have in common.",
+    "Tunnelling below the top beyond Wigner's or no correction; anharmonic vibrations; recrossing of the saddle.",
+    "Nuclei as quantum particles: protons move, and spread, more than classical ones.",
+    "Dipolar couplings, pulses, and relaxation by anything but the hops.",
+)
+
+
+def numbers_of(result: Result, measured: Sequence[Comparison] = ()) -> dict[str, Any]:
+    """All of it."""
+    asked, ends = result.config.experiment, result.ends
+    return {
+        "formula": "".join(f"{e}{result.structure.species.count(e)}" for e in result.structure.elements),
+        "isotope": asked.isotope,
+        "fields_t": list(asked.fields_t),
+        "rate_hz": asked.rate_hz if np.isfinite(asked.rate_hz) else "inf",
+        "temperatures_k": list(asked.temperatures_k),
+        "theory": result.config.rates.theory,
+        "energy_ev": result.relaxed.energy,
+        "max_force_ev_a": result.relaxed.max_force,
+        "events": _events(result),
+        "left_out": [name for k, name in enumerate(ends.names if ends is not None else ()) if k not in result.used],
+        "motion": [_motion(result, found) for found in result.sampled],
+        "sites": _sites(result) if result.tensors is not None and result.exchange is not None else [],
+        "spectra": [row for f in range(len(result.spectra)) for row in _differences(result, f)],
+        "measured": [{"spectrum": each.name, "scale": each.scale, "residual": each.residual} for each in measured],
+        "remarks": list(result.remarks),
+        "not_known": _not_known(result),
+    }
+
+
+def _events(result: Result) -> list[dict[str, Any]]:
+    rates, ends, events = result.rates, result.ends, []
+    for column, k in enumerate(result.used):
+        band = result.bands[column]
+        event: dict[str, Any] = {
+            "name": ends.names[k] if ends is not None else "",
+            "same_as": int(ends.same_as[k]) if ends is not None else k,
+            "atoms": [result.structure.names[a] for a in ends.atoms[ends.groups[k]]] if ends is not None else [],
+            "energy_ev": float(ends.energies[k]) if ends is not None else None,
+            "barrier_ev": band.barrier_ev,
+            "curvature_ev_a2": band.curvature,
+            "crossing_a": list(band.crossing_a),
+            "sides_ev": list(band.sides_ev),
+            "joins": band.joins,
+            "path_a": band.arc.tolist(),
+            "path_ev": band.energies.tolist(),
+        }
+        if rates is not None:
+            event |= {
+                "back_barrier_ev": float(rates.back_barrier_ev[column]),
+                "zero_point_barrier_ev": float(rates.zero_point_barrier_ev[column]),
+                "prefactor_per_s": float(rates.prefactor_per_s[column]),
+                "imaginary_per_cm": float(rates.imaginary_per_cm[column]),
+                "rates": [
+                    {
+                        "temperature_k": float(kelvin),
+                        "rate_per_s": float(rates.htst[t, column]),
+                        "rate_eyring_per_s": float(rates.eyring[t, column]),
+                        "rate_eyring_wigner_per_s": float(rates.wigner[t, column]),
+                        "populations": rates.populations[t, column].tolist(),
+                    }
+                    | _counted(result, t, k)
+                    for t, kelvin in enumerate(rates.temperatures)
+                ],
+                "regimes": _regimes(result, k),
+            }
+        events.append(event)
+    return events
+
+
+def _counted(result: Result, t: int, event: int) -> dict[str, Any]:
+    """What the motion at a temperature says of an event."""
+    if not result.sampled or result.ends is None or result.exchange is None:
+        return {}
+    found, g = result.sampled[t], result.ends.groups[event]
+    basin = int(np.flatnonzero(result.exchange.states[g] == event + 1)[0])
+    row: dict[str, Any] = {"md_jumps": [int(found.jumps[g, basin, 0]), int(found.jumps[g, 0, basin])]}
+    if np.isfinite(found.rates[g, basin, 0]):
+        row |= {
+            "md_rate_per_s": float(found.rates[g, basin, 0]),
+            "md_rate_stderr_per_s": float(found.rates_stderr[g, basin, 0]),
+            "md_populations": [float(found.populations[g, 0]), float(found.populations[g, basin])],
+        }
+    return row
+
+
+def _regimes(result: Result, event: int) -> dict[str, str]:
+    """Hops of the group's first nucleus beside the scales of its spectrum, at the first field and temperature."""
+    tensors, exchange = result.tensors, result.exchange
+    if tensors is None or exchange is None or result.ends is None:
+        return {}
+    mine = np.flatnonzero(exchange.group == result.ends.groups[event])
+    if not len(mine):
+        return {}
+    states, group = states_of(exchange, int(mine[0])), result.ends.groups[event]
+    basin = int(np.flatnonzero(states == event + 1)[0])
+    pair = [0, event + 1]
+    p = exchange.populations[0, group, [0, basin]]
+    sites = Sites.from_tensors(
+        result.config.experiment.isotope,
+        tensors.shielding[pair, mine[0]],
+        tensors.efg[pair, mine[0]] if isotope(result.config.experiment.isotope).is_quadrupolar else None,
+        reference=result.config.tensors.reference_ppm,
+    )
+    hops = ExchangeModel.from_rates({(0, 1): float(exchange.rates[0, group, basin])}, p / p.sum(), 2)
+    return words_of(sites, hops, result.config.experiment.fields_t[0], result.config)
+
+
+def _motion(result: Result, found: Sampled) -> dict[str, Any]:
+    groups = result.exchange.states if result.exchange is not None else ()
+    return {
+        "temperature_k": found.kelvin,
+        "found_temperature_k": float(found.found_kelvin[0]),
+        "found_temperature_stderr_k": float(found.found_kelvin[1]),
+        "length_ps": found.length_ps,
+        "replicas": found.replicas,
+        "spent_ps": [found.spent_ps[g, : int((states >= 0).sum())].tolist() for g, states in enumerate(groups)],
+        "averages": "over the moments in each basin; hops between basins are in none of them",
+    }
+
+
+def _sites(result: Result) -> list[dict[str, Any]]:
+    """Each nucleus: its tensors in each of its basins, at rest and averaged, and their averages over the basins."""
+    tensors, exchange = result.tensors, result.exchange
+    if tensors is None or exchange is None:
+        return []
+    nucleus, rows = isotope(result.config.experiment.isotope), []
+    reference = result.config.tensors.reference_ppm
+
+    def both(shielding: np.ndarray, efg: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        shift = np.asarray(shielding_to_shift(shielding, reference))
+        return shift, np.asarray(efg_to_coupling(efg, nucleus)) if nucleus.is_quadrupolar else None
+
+    shift, coupling = both(tensors.shielding, tensors.efg)
+    for n, name in enumerate(tensors.names):
+        group, states = int(exchange.group[n]), states_of(exchange, n)
+        basins = []
+        for state in states:
+            row = _parameters(shift[state, n], None if coupling is None else coupling[state, n])
+            error = float(tensors.shielding_error[state, n])
+            if np.isfinite(error):
+                row |= {"shielding_element_error_ppm": error}
+            moved = [
+                _moved(result, found, int(state), n, both)
+                for found in result.sampled
+                if np.isfinite(found.shielding[state, n]).all()
+            ]
+            basins.append({"minimum": int(state)} | row | {"averaged": moved})
+        averages = []
+        for t, kelvin in enumerate(result.config.experiment.temperatures_k if group >= 0 else ()):
+            p = exchange.populations[t, group, : len(states)]
+            for found in (None, *result.sampled[t : t + 1]):
+                parts = shift, coupling
+                if found is not None:
+                    if not np.isfinite(found.shielding[states, n]).all():
+                        continue
+                    fast = both(found.shielding[states, n], found.efg[states, n])
+                    mean = [None if part is None else np.tensordot(p, part, 1) for part in fast]
+                else:
+                    mean = [None if part is None else np.tensordot(p, part[states, n], 1) for part in parts]
+                head = {"temperature_k": kelvin, "of": "minima" if found is None else "averaged tensors"}
+                head |= {"populations": p.tolist(), "rates_per_s": exchange.rates[t, group, 1 : len(states)].tolist()}
+                averages.append(head | _parameters(*mean))
+        rows.append({"atom": name, "group": None if group < 0 else group, "basins": basins, "averaged": averages})
+    return rows
+
+
+def _moved(result: Result, found: Sampled, state: int, n: int, both: Any) -> dict[str, Any]:
+    """Averaged tensors of a nucleus in a basin, with the error of the sampling and the rule of averaging."""
+    shift, coupling = both(found.shielding[state, n], found.efg[state, n])
+    rule = averaging(
+        float(found.time_fs[state, n]),
+        max(result.config.experiment.fields_t),
+        result.config.experiment.isotope,
+        float(found.shielding_spread[state, n]),
+    )
+    diagonal = found.shielding_stderr[state, n, [0, 1, 2], [0, 1, 2]]
+    head: dict[str, Any] = {"temperature_k": found.kelvin}
+    tail = {
+        "shielding_element_stderr_ppm": _number(np.sqrt(np.mean(found.shielding_stderr[state, n] ** 2))),
+        "shift_stderr_ppm": _number(np.sqrt(np.sum(diagonal**2)) / 3),
+        "correlation_time_fs": _number(found.time_fs[state, n]),
+        "omega_0_tau": _number(rule.larmor),
+        "splitting_tau": _number(rule.splitting),
+        "average_that_holds": rule.rule,
+    }
+    return head | _parameters(shift, coupling) | tail
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _parameters(shift: Any, coupling: Any) -> dict[str, Any]:
+    parts = haeberlen(shift)
+    found = {"shift_ppm": float(parts.delta_iso), "zeta_ppm": float(parts.zeta), "eta": float(parts.eta)}
+    if coupling is not None:
+        quadrupole = quadrupole_parameters(coupling)
+        found |= {"cq_hz": float(quadrupole.c_q), "eta_q": float(quadrupole.eta_q)}
+    return found
+
+
+def _differences(result: Result, field: int) -> list[dict[str, Any]]:
+    """How far each spectrum is from the others: norm of the difference, of the larger norm of the two."""
+    found, rows = result.spectra[field], []
+    for t, kelvin in enumerate(result.config.experiment.temperatures_k):
+        lines: Mapping[str, np.ndarray] = {"A": found.still, "B": found.moving[t]}
+        if len(found.both):
+            lines = {**lines, "C": found.fast[t], "D": found.both[t]}
+        row: dict[str, Any] = {"field_t": result.config.experiment.fields_t[field], "temperature_k": kelvin, "differ": {}}
+        for one, first in lines.items():
+            for other, second in lines.items():
+                if one < other:
+                    size = max(np.linalg.norm(first), np.linalg.norm(second))
+                    row["differ"][f"{one}-{other}"] = float(np.linalg.norm(first - second) / size)
+        if len(found.low):
+            last = found.both[t] if len(found.both) else found.moving[t]
+            row["band_of"] = "D" if len(found.both) else "B"
+            row["band_width"] = float(np.linalg.norm(found.high[t] - found.low[t]) / np.linalg.norm(last))
+        rows.append(row)
+    return rows
+
+
+def _not_known(result: Result) -> list[str]:
+    how, found = result.config, []
+    if how.motion.hops == "explore":
+        found.append("Minima that the search did not find; images of a minimum by symmetry, which look alike to it.")
+    else:
+        found.append(
+            "Minima that were not given and that no proton reaches by crossing its own bridge: none were searched for."
+        )
+    if result.sampled:
+        found.append(
+            "Motion slower than the molecular dynamics and other than the hops; what a cell of this size does not hold."
+        )
+    else:
+        found.append(
+            "Fast motion within a basin: tensors are those of the minima, not averages over vibrations and librations, "
+            "which shift lines and narrow couplings."
+        )
+    if any(len(each.low) for each in result.spectra) and how.uncertainty.barrier_ev == 0:
+        found.append("The barrier's error: the band was drawn without it, since uncertainty.barrier_ev is 0.")
+    return [*found, *_ALWAYS]

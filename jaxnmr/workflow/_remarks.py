@@ -1,0 +1,82 @@
+"""What is doubtful about a run, in sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxnmr.isotopes import isotope
+from jaxnmr.workflow._result import Result
+
+__all__ = ["remarks_of"]
+
+
+def remarks_of(result: Result) -> tuple[str, ...]:
+    """All remarks, each once."""
+    found = list(result.rates.remarks) if result.rates is not None else []
+    ends = result.ends
+    for k, name in enumerate(ends.names if ends is not None else ()):
+        if k not in result.used:
+            found.append(f"{name}: no other minimum; the atoms fell back to the first, and the event is left out.")
+    for k, band in zip(result.used, result.bands, strict=True):
+        if not band.joins:
+            found.append(
+                f"event {k}: the ways down from the saddle end elsewhere than in the two minima; there may be more."
+            )
+    found += [*_quantum(result), *_motion(result)]
+    for each in result.spectra:
+        found += each.remarks
+    return tuple(dict.fromkeys(found))
+
+
+def _quantum(result: Result) -> list[str]:
+    """Where jumps over a barrier are no picture of what a proton does; the rates themselves warn of deep tunnelling."""
+    rates, found = result.rates, []
+    if rates is None:
+        return found
+    for column, k in enumerate(result.used):
+        if result.ends is not None and int(result.ends.same_as[k]) != k:
+            continue
+        if rates.zero_point_barrier_ev[column] < 0:
+            found.append(
+                f"event {k}: with zero-point energies the saddle lies {-rates.zero_point_barrier_ev[column]:.3f} eV below "
+                "the first minimum: harmonic quantum rates mean nothing here, and the classical one is of classical nuclei."
+            )
+    return found
+
+
+def _motion(result: Result) -> list[str]:
+    """What the averages over the motion leave open."""
+    found = []
+    for average in result.sampled:
+        at = f"{average.kelvin:g} K"
+        mean, error = average.found_kelvin
+        if abs(mean - average.kelvin) > max(4 * error, 0.05 * average.kelvin):
+            found.append(
+                f"sample, {at}: the motion's temperature is {mean:.0f} K; take a longer warmup_ps, or a smaller dt_fs."
+            )
+        exchange = result.exchange
+        for g, states in enumerate(exchange.states if exchange is not None else ()):
+            for basin, state in enumerate(states):
+                if state < 0 or len(states) < 2:
+                    continue
+                spent = average.spent_ps[g, basin]
+                if spent == 0:
+                    found.append(
+                        f"sample, {at}: basin {basin} of group {g} was never visited; its static tensors stand in C and D."
+                    )
+        times = average.time_fs[np.isfinite(average.time_fs)]
+        if times.size and 1e3 * average.length_ps < 50 * times.max():
+            found.append(
+                f"sample, {at}: the slowest tensor forgets itself in {times.max():.0f} fs, and {average.length_ps:g} ps is "
+                "less than fifty times that: averages and their errors are uncertain; take a longer length_ps."
+            )
+        larmor = [
+            2 * np.pi * abs(float(np.asarray(isotope(result.config.experiment.isotope).larmor_frequency(b))))
+            for b in result.config.experiment.fields_t
+        ]
+        if times.size and 1e-15 * times.max() * max(larmor) > 0.1:
+            found.append(
+                f"sample, {at}: a tensor's correlation time is not short beside 1/ω₀; its mean is not what the "
+                "second order sees."
+            )
+    return found

@@ -1,0 +1,100 @@
+"""Nuclei that have the same spectrum: their tensors in all states differ by one rotation, and they hop alike."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxnmr.workflow._records import ExchangeOfNuclei, TensorsOfStates
+
+__all__ = ["Alike", "alike", "mean_over", "states_of"]
+
+# Norm of what a rotation may leave of each tensor: minima of like energy are converged to about a tenth of that.
+_PPM, _AU = 1.0, 4e-3
+_SIGNS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=float)
+
+
+class Alike(NamedTuple):
+    """One set.
+
+    Attributes:
+        members: positions in the list of nuclei.
+        turns: rotations that take each member's tensors onto the first's, (member, 3, 3).
+        states: minima of each member's basins, (member, basin).
+    """
+
+    members: tuple[int, ...]
+    turns: np.ndarray
+    states: np.ndarray
+
+
+def states_of(exchange: ExchangeOfNuclei, nucleus: int) -> np.ndarray:
+    """Minima of a nucleus' basins; the first one alone where nothing moves it."""
+    group = int(exchange.group[nucleus])
+    return np.array([0]) if group < 0 else exchange.states[group][exchange.states[group] >= 0]
+
+
+def alike(tensors: TensorsOfStates, exchange: ExchangeOfNuclei) -> tuple[Alike, ...]:
+    """Sets of equivalent nuclei, told by their tensors at rest; proper and improper rotations act alike on them.
+
+    Args:
+        tensors: in all minima.
+        exchange: groups, with populations and rates that must be the same.
+    """
+    found: list[tuple[np.ndarray, tuple, list[int], list[np.ndarray]]] = []
+    for n in range(len(tensors.nuclei)):
+        states, group = states_of(exchange, n), int(exchange.group[n])
+        stack = np.concatenate([tensors.shielding[states, n] / _PPM, tensors.efg[states, n] / _AU])
+        hops = () if group < 0 else (exchange.populations[:, group].tobytes(), exchange.rates[:, group].tobytes())
+        for target, jumps, members, turns in found:
+            if jumps != hops or len(target) != len(stack):
+                continue
+            turn = _turn(stack, target)
+            if np.linalg.norm(_turned(turn, stack) - target, axis=(1, 2)).max() <= 1:
+                members.append(n)
+                turns.append(turn)
+                break
+        else:
+            found.append((stack, hops, [n], [np.eye(3)]))
+    return tuple(
+        Alike(tuple(members), np.array(turns), np.array([states_of(exchange, n) for n in members]))
+        for _, _, members, turns in found
+    )
+
+
+def mean_over(group: Alike, values: np.ndarray) -> np.ndarray:
+    """Mean of the members' tensors in the frame of the first, (basin, 3, 3).
+
+    Args:
+        group: the set.
+        values: (state, nucleus, 3, 3).
+    """
+    parts = [
+        _turned(turn, values[states, n]) for n, turn, states in zip(group.members, group.turns, group.states, strict=True)
+    ]
+    return np.mean(parts, axis=0)
+
+
+def _turned(turn: np.ndarray, tensors: np.ndarray) -> np.ndarray:
+    return np.einsum("ik,tkl,jl->tij", turn, tensors, turn)
+
+
+def _turn(tensors: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The rotation that brings tensors nearest to a target, by the axes of mixtures of them all."""
+    best, error = np.eye(3), np.linalg.norm(tensors - target)
+    for shift in range(3):
+        # Weights without a common divisor, so that no accident makes a mixture axial.
+        weights = np.cos(1.0 + shift + 2.39996 * np.arange(len(tensors)))
+        frames = [_frame(np.tensordot(weights, each, 1)) for each in (tensors, target)]
+        for signs in _SIGNS:
+            turn = frames[1] @ np.diag(signs) @ frames[0].T
+            left = np.linalg.norm(_turned(turn, tensors) - target)
+            if left < error:
+                best, error = turn, left
+    return best
+
+
+def _frame(tensor: np.ndarray) -> np.ndarray:
+    frame = np.linalg.eigh((tensor + tensor.T) / 2)[1]
+    return frame * np.sign(np.linalg.det(frame))

@@ -1,0 +1,198 @@
+"""The four spectra of a run, and the band about the last of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxnmr.errors import JaxnmrWarning
+from jaxnmr.isotopes import isotope
+from jaxnmr.units import BOLTZMANN_IN_EV
+from jaxnmr.workflow._config import RunConfig, Uncertainty
+from jaxnmr.workflow._lines import Bench, Hopping
+from jaxnmr.workflow._records import ExchangeOfNuclei, Sampled, SpectraAtField, TensorsOfStates
+from jaxnmr.workflow._sets import Alike, alike, mean_over
+
+__all__ = ["spectra_at"]
+
+
+class _Tensors:
+    """Mean tensors of each set of nuclei in its basins, and standard deviations of their elements."""
+
+    def __init__(self, sets: Sequence[Alike], tensors: TensorsOfStates, sampled: Sampled | None):
+        self.shielding, self.efg, self.shielding_error, self.efg_error = [], [], [], []
+        for each in sets:
+            for name in ("shielding", "efg"):
+                rest, model = getattr(tensors, name), getattr(tensors, f"{name}_error")
+                mean, sampling = mean_over(each, rest), 0.0
+                if sampled is not None:
+                    moved = mean_over(each, getattr(sampled, name))
+                    scatter = mean_over_squares(each, getattr(sampled, f"{name}_stderr"))
+                    known = np.array([np.isfinite(each).all() for each in moved])
+                    # A basin that the motion never saw keeps the tensors of its minimum.
+                    mean, sampling = np.where(known[:, None, None], moved, mean), np.where(known, scatter, 0.0)
+                own = model[each.states[0], each.members[0]]
+                getattr(self, name).append(mean)
+                getattr(self, f"{name}_error").append(np.sqrt(np.nan_to_num(own) ** 2 + np.nan_to_num(sampling) ** 2))
+
+
+def mean_over_squares(group: Alike, errors: np.ndarray) -> np.ndarray:
+    """Standard error of an element of the members' mean, (basin,), from theirs, (state, nucleus, 3, 3)."""
+    squares = [(errors[states, n] ** 2).mean(axis=(1, 2)) for n, states in zip(group.members, group.states, strict=True)]
+    return np.sqrt(np.mean(squares, axis=0) / len(squares))
+
+
+def spectra_at(
+    field: float,
+    tensors: TensorsOfStates,
+    sampled: Sequence[Sampled],
+    exchange: ExchangeOfNuclei,
+    barriers_as: np.ndarray,
+    config: RunConfig,
+) -> SpectraAtField:
+    r"""A to D at one field, each nucleus counted alike, and the band.
+
+    A: tensors of the first minimum. B: exchange among the tensors of the minima. C: averaged tensors of the first basin. D:
+    exchange among averaged tensors. The band holds 95 % of lines with drawn tensors (each nucleus in each basin for itself,
+    equivalent ones alike), and with rates times exp(-b/kT), b of the barriers' standard deviation, and ratios of
+    populations times exp(-e/kT).
+
+    Args:
+        field: tesla.
+        tensors: of all minima.
+        sampled: averages at each temperature; none without sampling.
+        exchange: of each nucleus.
+        barriers_as: of each state, the event whose barrier it shares, (state,).
+        config: conditions.
+
+    Raises:
+        ValueError: as `jaxnmr.simulate`.
+    """
+    bench, sets = Bench(field, config), alike(tensors, exchange)
+    weights = np.array([len(each.members) for each in sets]) / len(tensors.nuclei)
+    temperatures = range(len(exchange.populations))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", JaxnmrWarning)
+        rest = _Tensors(sets, tensors, None)
+        means = [_Tensors(sets, tensors, each) for each in sampled]
+
+        def resting(of: _Tensors) -> tuple[np.ndarray, ...]:
+            return bench.resting(np.array([x[0] for x in of.shielding]), np.array([x[0] for x in of.efg]), weights)
+
+        ppm, hz, still = resting(rest)
+        fast = [resting(of)[2] for of in means]
+        moves = [k for k, each in enumerate(sets) if len(each.states[0]) > 1]
+        for of, t in [(rest, 0), *((each, t) for t, each in enumerate(means))]:
+            bench.sized([_line(sets[k], k, of, exchange, t) for k in moves])
+    heard = [str(w.message) for w in caught if issubclass(w.category, JaxnmrWarning)]
+
+    def whole(of: _Tensors, t: int, one: np.ndarray) -> np.ndarray:
+        """Sum over the sets; `one` is their line without motion, for when nothing moves."""
+        return one if not moves else _added(bench, sets, weights, of, exchange, t)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", JaxnmrWarning)  # said before, from the values themselves
+        moving = [whole(rest, t, still) for t in temperatures]
+        both = [whole(of, t, fast[t]) for t, of in enumerate(means)]
+        bands = [
+            _band(bench, sets, weights, (means or [rest] * len(exchange.populations))[t], exchange, t, barriers_as, config)
+            for t in temperatures
+        ]
+    drawn = np.array([band for band in bands if band is not None]).reshape(-1, 2, len(ppm))
+    empty = np.zeros((0, len(ppm)))
+    return SpectraAtField(
+        ppm,
+        hz,
+        still,
+        np.array(moving),
+        np.array(fast) if fast else empty,
+        np.array(both) if both else empty,
+        drawn[:, 0],
+        drawn[:, 1],
+        tuple(dict.fromkeys(heard)),
+    )
+
+
+def _line(each: Alike, k: int, of: _Tensors, exchange: ExchangeOfNuclei, t: int) -> Hopping:
+    group, n = int(exchange.group[each.members[0]]), each.states.shape[1]
+    return Hopping(of.shielding[k], of.efg[k], exchange.rates[t, group, 1:n], exchange.populations[t, group, :n])
+
+
+def _added(
+    bench: Bench, sets: Sequence[Alike], weights: np.ndarray, of: _Tensors, exchange: ExchangeOfNuclei, t: int
+) -> np.ndarray:
+    resting = [k for k, each in enumerate(sets) if each.states.shape[1] == 1]
+    total = np.zeros(bench.config.axis.points)
+    if resting:
+        shares = weights[resting]
+        line = bench.resting(
+            np.array([of.shielding[k][0] for k in resting]),
+            np.array([of.efg[k][0] for k in resting]),
+            shares / shares.sum(),
+        )
+        total = total + shares.sum() * line[2]
+    for n in sorted({each.states.shape[1] for each in sets} - {1}):
+        mine = [k for k, each in enumerate(sets) if each.states.shape[1] == n]
+        lines = bench.hopping([_line(sets[k], k, of, exchange, t) for k in mine])
+        total = total + weights[mine] @ lines
+    return total
+
+
+def _band(
+    bench: Bench,
+    sets: Sequence[Alike],
+    weights: np.ndarray,
+    of: _Tensors,
+    exchange: ExchangeOfNuclei,
+    t: int,
+    barriers_as: np.ndarray,
+    config: RunConfig,
+) -> np.ndarray | None:
+    """Ends of the band, (2, point); None where no error is known."""
+    how, kelvin = config.uncertainty, config.experiment.temperatures_k[t]
+    errors = [*of.shielding_error, *of.efg_error]
+    moves = any(each.states.shape[1] > 1 for each in sets)
+    if how.draws < 2 or not (any((e > 0).any() for e in errors) or (moves and max(how.barrier_ev, how.energy_ev) > 0)):
+        return None
+    rng = np.random.default_rng((how.seed, t))
+    # The lines of one size of all draws together, so that they fill whole batches.
+    total, shares = np.zeros((how.draws, config.axis.points)), {}
+    for draw in range(how.draws):
+        factors = _factors(rng, barriers_as, how, kelvin)
+        for k, each in enumerate(sets):
+            shielding = of.shielding[k] + of.shielding_error[k][:, None, None] * rng.normal(size=(len(each.states[0]), 3, 3))
+            efg = of.efg[k]
+            if isotope(config.experiment.isotope).is_quadrupolar:
+                efg = efg + of.efg_error[k][:, None, None] * _traceless(rng, len(each.states[0]))
+            if each.states.shape[1] == 1:
+                line = bench.resting(shielding, efg, np.ones(1))[2]
+                total[draw] += weights[k] * line
+                continue
+            plain, jump, share = _line(each, k, of, exchange, t), *(f[each.states[0]] for f in factors)
+            p = np.asarray(plain.populations) * share
+            line = Hopping(shielding, efg, np.asarray(plain.rates) * jump[1:] / jump[0], p / p.sum())
+            shares.setdefault(len(p), []).append((draw, k, line))
+    for jobs in shares.values():
+        found = bench.hopping([line for _, _, line in jobs])
+        for (draw, k, _), line in zip(jobs, found, strict=True):
+            total[draw] += weights[k] * line
+    return np.quantile(total, [0.025, 0.975], axis=0)
+
+
+def _factors(rng: np.random.Generator, barriers_as: np.ndarray, how: Uncertainty, kelvin: float) -> tuple[np.ndarray, ...]:
+    """Of the rates to each state and of its share; one for the first state, the same for events that share a path."""
+    kt = BOLTZMANN_IN_EV * kelvin
+    rate, share = np.exp(-rng.normal(size=(2, len(barriers_as))) * np.array([[how.barrier_ev], [how.energy_ev]]) / kt)
+    rate[0], share[0] = 1.0, 1.0
+    return rate[barriers_as], share[barriers_as]
+
+
+def _traceless(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Symmetric traceless tensors whose elements have the mean square 1, without a direction of their own, (count, 3, 3)."""
+    raw = rng.normal(size=(count, 3, 3))
+    even = (raw + np.swapaxes(raw, 1, 2)) / 2
+    even = even - np.trace(even, axis1=1, axis2=2)[:, None, None] / 3 * np.eye(3)
+    # Five independent components of variance 1 make a mean square of 5 over nine elements.
+    return even * 3 / np.sqrt(5)

@@ -1,0 +1,109 @@
+"""Spectra C and D of averaged tensors, the band about D, and sets of nuclei that share a line."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import jaxnmr as jn
+from jaxnmr.workflow._compare import compared
+from jaxnmr.workflow._config import Measured
+from jaxnmr.workflow._records import ExchangeOfNuclei, TensorsOfStates
+from jaxnmr.workflow._sets import alike, mean_over
+
+from . import toy
+
+pytestmark = pytest.mark.filterwarnings("ignore::jaxnmr.errors.JaxnmrWarning")
+BARRIER = 0.003  # eV: the band is linear in it to a few per cent
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory):
+    """A run with a short motion and an uncertain barrier."""
+    folder = tmp_path_factory.mktemp("toy")
+    config = toy.config(
+        folder,
+        sample__length_ps=4.0,
+        sample__every=20,
+        sample__friction_per_ps=20.0,
+        uncertainty__barrier_ev=BARRIER,
+        uncertainty__draws=64,
+    )
+    return jn.run(config, potential=toy.surface(), tensors=toy.Tensors())
+
+
+def test_c_and_d_are_lines_of_the_averages(moved):
+    """McConnell's two sites at the averaged shifts, which B is 2 % of the line away from."""
+    (found,) = moved.sampled
+    mean = np.trace(found.shielding[:, 0], axis1=-2, axis2=-1) / 3
+    d = moved.both()
+    expected = np.asarray(toy.line(d.ppm, mean))
+    away = [np.linalg.norm(np.asarray(line) - expected) for line in (d.intensity, moved.spectra[0].moving[0])]
+    assert away[0] < 0.2 * away[1] and away[1] > 0.01 * np.linalg.norm(expected)
+    c = moved.averaged()
+    assert float(c.ppm[np.argmax(c.intensity)]) == pytest.approx(toy.REFERENCE - mean[0], abs=0.4)
+    assert float(c.intensity.max()) > 2 * float(d.intensity.max())
+
+
+def test_band_is_that_of_the_barrier(moved):
+    """Ends at 1.96 standard deviations of ln k: 64 draws know that to a fifth; the tensors' own errors are small here."""
+    (found,), line = moved.sampled, moved.spectra[0]
+    mean, sigma = np.trace(found.shielding[:, 0], axis1=-2, axis2=-1) / 3, BARRIER / (toy.BOLTZMANN_IN_EV * toy.KELVIN)
+    ends = [np.asarray(toy.line(line.ppm, mean, toy.rate() * np.exp(s * 1.96 * sigma))) for s in (-1, 1)]
+    wide, drawn = np.abs(ends[1] - ends[0]), line.high[0] - line.low[0]
+    where = wide > 0.3 * wide.max()
+    assert 0.6 < np.median(drawn[where] / wide[where]) < 1.5
+    assert (line.low[0] <= line.both[0] + 1e-9).mean() > 0.95 and (line.high[0] >= line.both[0] - 1e-9).mean() > 0.95
+
+
+def test_report_of_a_motion(moved):
+    """Numbers of motion, averages and band, with their units; pictures as PNG too; a line for what is left out."""
+    numbers = json.loads((moved.folder / "report.json").read_text())
+    (site,), (event,) = numbers["sites"], numbers["events"]
+    averaged = site["basins"][0]["averaged"][0]
+    mean = np.trace(moved.sampled[0].shielding[0, 0]) / 3
+    assert averaged["shift_ppm"] == pytest.approx(toy.REFERENCE - mean)
+    assert averaged["average_that_holds"] == "mean tensor" and averaged["omega_0_tau"] < 1e-2
+    assert event["rates"][0]["md_jumps"] == [0, 0] and "md_rate_per_s" not in event["rates"][0]
+    assert numbers["motion"][0]["length_ps"] == pytest.approx(3.8, abs=0.05)
+    differ = numbers["spectra"][0]["differ"]
+    assert differ["A-D"] > 0.5 > differ["B-D"] > 0.005 and numbers["spectra"][0]["band_of"] == "D"
+    for name in ("structure.png", "spectra-9.4T.png", "sites.png", "spectrum-D-9.4T-298K.csv", "band-D-9.4T-298K.csv"):
+        assert (moved.folder / name).stat().st_size > 500
+    assert "jump" in (moved.folder / "report.html").read_text()
+
+
+def test_a_measured_line_is_scaled(moved, tmp_path):
+    """Seven times D with an offset axis order: scale and residual, and the other spectra are farther."""
+    d = moved.both()
+    rows = np.column_stack([d.ppm, 7.0 * np.asarray(d.intensity)])[::-2]
+    np.savetxt(tmp_path / "m.csv", rows, delimiter=",", header="ppm,intensity", comments="")
+    asked = moved.config.model_copy(update={"measured": Measured(file=tmp_path / "m.csv")})
+    _, found = compared(dataclasses.replace(moved, config=asked))
+    rows = {each.name: each for each in found}
+    assert rows["D"].scale == pytest.approx(7.0, rel=1e-3) and rows["D"].residual < 1e-3 < 0.005 < rows["B"].residual
+    asked = asked.model_copy(update={"axis": asked.axis.model_copy(update={"ppm": (900.0, 800.0)})})
+    far = dataclasses.replace(moved.spectra[0], ppm=moved.spectra[0].ppm + 900)
+    with pytest.raises(ValueError, match="has no points between"):
+        compared(dataclasses.replace(moved, config=asked, spectra=(far,)))
+
+
+def test_equivalent_nuclei_share_a_line():
+    """Tensors turned together are one set with its mean in the first's frame; another mutual orientation is another set."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(2, 2, 3, 3)) * 30  # (state, kind)
+    base[:, 1] += np.swapaxes(base[:, 1], -1, -2)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]  # proper or not
+    turned = np.einsum("ik,stkl,jl->stij", turn, base, turn)
+    mixed = np.stack([turned[:, 0], base[:, 1]], axis=1)
+    whole = np.stack([base, turned, mixed], axis=2)  # (state, kind, nucleus, 3, 3)
+    none = np.full((2, 3), np.nan)
+    tensors = TensorsOfStates((0, 1, 2), ("a", "b", "c"), whole[:, 0], whole[:, 1] * 1e-2, none, none)
+    hops = ExchangeOfNuclei(np.zeros(3, int), np.array([[0, 1]]), np.array([[[0.6, 0.4]]]), np.array([[[0.0, 1e5]]]))
+    sets = alike(tensors, hops)
+    assert [each.members for each in sets] == [(0, 1), (2,)]
+    np.testing.assert_allclose(mean_over(sets[0], tensors.shielding), base[:, 0], atol=1e-9)
+    apart = ExchangeOfNuclei(np.array([0, 1, 0]), np.array([[0, 1], [0, 1]]), np.full((1, 2, 2), 0.5), np.zeros((1, 2, 2)))
+    apart.rates[0, :, 1] = 1e5, 2e5
+    assert [each.members for each in alike(tensors, apart)] == [(0,), (1,), (2,)]
