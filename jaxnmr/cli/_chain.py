@@ -11,7 +11,7 @@ import jax
 import typer
 
 from jaxnmr.cli._say import Failure, one_line, say, warnings_to
-from jaxnmr.dynamics import SearchError
+from jaxnmr.dynamics import MotionError, SearchError
 from jaxnmr.workflow import Inputs, RunConfig, Step, plan, prepared, run as run_chain
 
 __all__ = ["run"]
@@ -44,13 +44,17 @@ def run(path: Path, until: str | None, *, force: bool, dry_run: bool, x64: bool,
             file.write(f"{datetime.now().isoformat(timespec='seconds')} {text}\n")
 
     def progress(step: Step) -> None:
+        if step.state not in ("begins", "done", "kept"):
+            if clock.is_time():
+                say(f"{step.name}: {step.state}")
+            return
         spent = clock.since(step)
         write(f"{step.name}: {step.state}" + ("" if spent is None else f" after {spent:.1f} s"))
 
     with warnings_to([]):
         try:
             result = run_chain(config, until=until, force=force, progress=progress)
-        except SearchError as error:
+        except (SearchError, MotionError) as error:
             write(f"stopped: {one_line(error)}")
             raise typer.Exit(3) from None
     for remark in result.remarks:
@@ -68,12 +72,21 @@ class _Clock:
 
     def __init__(self, began: float):
         self._began = {"": began}
+        self._told = began
 
     def since(self, step: Step) -> float | None:
         if step.state == "begins":
             self._began[step.name] = time.perf_counter()
         began = self._began.pop(step.name, None) if step.state == "done" else None
         return None if began is None else time.perf_counter() - began
+
+    def is_time(self) -> bool:
+        """Whether a step that takes long should say how far it is: every five seconds."""
+        now = time.perf_counter()
+        if now - self._told < 5.0:
+            return False
+        self._told = now
+        return True
 
 
 def _seconds(inputs: Inputs) -> float:

@@ -18,15 +18,16 @@ def run(
     config: Annotated[
         Path,
         typer.Argument(
-            help="A TOML file with the tables structure, motion, potential, tensors, experiment, axis, rates, resolution, "
-            "output.",
+            help="A TOML file with the tables structure, motion, potential, tensors, experiment, axis, rates, sample, "
+            "uncertainty, measured, resolution, output.",
             show_default=False,
         ),
     ],
     until: Annotated[
         str | None,
         typer.Option(
-            help="Last stage: relax, ends, saddles, vibrations, rates, tensors, exchange, spectra or report.",
+            help="Last stage: relax, explore, ends, saddles, vibrations, rates, tensors, exchange, sample, spectra or "
+            "report.",
             show_default=False,
         ),
     ] = None,
@@ -35,13 +36,15 @@ def run(
     x64: Annotated[bool, typer.Option("--x64/--x32", help="Double or single precision.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="report.json on stdout too.")] = False,
 ) -> None:
-    """From a crystal to its spectra without and with motion: minima, saddles, rates, tensors, exchange.
+    """Go from a crystal to its spectra without and with motion.
+
+    Minima, saddles, rates, tensors, motion, exchange.
 
     Stages are kept in the folder output.folder: a run that was stopped goes on where it was, and a changed input makes only
     what depends on it anew. The folder gets report.html, report.json, CSV of the spectra, the structures, and log.txt.
 
     Exit status: 0 when done, 1 where a package is missing, 2 for bad input or a folder in use, 3 where a minimum or saddle
-    was not reached (what was made before is kept).
+    was not reached, or the motion went wrong (what was made before is kept).
     """
     began = BEGAN.get() or time.perf_counter()
     with plainly("run"):

@@ -153,7 +153,9 @@ def simulate(
     as_json: Annotated[bool, _option(_OUT, "A summary on stdout as JSON.", "--json")] = False,
     dry_run: Annotated[bool, _option(_OUT, "Print the sizes and what would be written, and stop.", "--dry-run")] = False,
 ) -> None:
-    """Simulate the spectrum of sites that rest or jump, from flags, a TOML file, or both (flags win).
+    """Simulate the spectrum of sites that rest or jump.
+
+    From flags, a TOML file, or both (flags win).
 
     Keys of the file are the flags' names with _ for -, in their tables: field_t = 14.1 in experiment, a table site for each
     site. In structure the path is `file`, in exchange the jumps are `jumps`, in output the paths are `files`; paths in the
@@ -244,7 +246,7 @@ def tensors(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="As comma-separated values.")] = False,
 ) -> None:
-    """Print the shift and quadrupole tensors of one isotope in a file, in the convention asked for.
+    """Print one isotope's tensors in a file, in any convention.
 
     Shifts in ppm, C_Q in MHz, Euler angles in degrees (ZYZ, principal axes to crystal). The relative angles turn the shift's
     principal axes within those of the quadrupole coupling; they are one of several equivalent sets.

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from jaxnmr.cli._say import Failure
-from jaxnmr.cli._tables import Table, read_toml, validated
+from jaxnmr.cli._tables import Count, Finite, Positive, Sizes, Table, Width, read_toml, validated
 
 __all__ = [
     "Axis",
@@ -25,11 +25,7 @@ __all__ = [
     "from_toml",
 ]
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Width = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Degrees = tuple[Finite, Finite, Finite]
-Count = Annotated[int, Field(ge=1)]
 
 
 class Site(Table):
@@ -114,15 +110,6 @@ class Axis(Table):
     ppm: tuple[Finite, Finite] | None = None
     hz: tuple[Finite, Finite] | None = None
     points: Annotated[int, Field(ge=2)] = 2048
-
-
-class Sizes(Table):
-    """Sizes of the calculation; what is left out is chosen."""
-
-    orientations: Count | None = None
-    phases: Annotated[int, Field(ge=2)] | None = None
-    samples: Annotated[int, Field(ge=2)] | None = None
-    substeps: Count | None = None
 
 
 class Output(Table):

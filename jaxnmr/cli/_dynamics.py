@@ -160,7 +160,10 @@ def minimise(
             found, error = stopped.result, str(stopped)
     low: Any = found
     for name in job.files:
-        moved(structure, low.positions, None if stress is None else low.cell).write(name)
+        if name.suffix.lower() in PICTURES:
+            draw(_displacements(structure, np.asarray(low.positions)), name)
+        else:
+            moved(structure, low.positions, None if stress is None else low.cell).write(name)
     report = {
         "energy_ev": float(low.energy),
         "max_force_ev_a": float(low.max_force),
@@ -171,3 +174,19 @@ def minimise(
     }
     say(f"energy {low.energy:.6f} eV, largest force {low.max_force:.2e} eV/Å after {low.evaluations} steps")
     job.finish(report, error)
+
+
+def _displacements(structure: jn.Structure, positions: np.ndarray) -> Any:
+    """How far each atom went, by element."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    axes = figure.subplots()
+    far = np.linalg.norm(positions - np.asarray(structure.positions), axis=1)
+    species = np.array(structure.species)
+    for symbol in dict.fromkeys(structure.species):
+        (here,) = np.nonzero(species == symbol)
+        axes.bar(here, far[here], label=symbol)
+    axes.set(xlabel="atom, from 0", ylabel="way to the minimum / Å")
+    axes.legend(frameon=False, fontsize="small", ncols=6, loc="lower left", bbox_to_anchor=(0, 1))
+    return figure

@@ -66,7 +66,9 @@ def minimise(
     x64: Double = True,
     as_json: Json = False,
 ) -> None:
-    """Go down to the nearest minimum of a potential; write it as extxyz or magres.
+    """Go down to the nearest minimum of a potential.
+
+    Writes the structure (.xyz, .extxyz, .magres) and a picture (.png, .pdf, .svg) of how far each atom went.
 
     Exit status: 0 at a minimum, 1 where a package is missing, 2 for bad input, 3 where it was not reached (what was is
     written).
@@ -75,9 +77,8 @@ def minimise(
     with plainly("minimise"):
         from jaxnmr.cli import _dynamics
 
-        job = _dynamics.job(
-            model, output, (".xyz", ".extxyz", ".magres"), force=force, x64=x64, as_json=as_json, began=began
-        )
+        endings = (".xyz", ".extxyz", ".magres", *_dynamics.PICTURES)
+        job = _dynamics.job(model, output, endings, force=force, x64=x64, as_json=as_json, began=began)
         stress = (max_stress_gpa, pressure_gpa) if cell else None
         _dynamics.minimise(job, structure, frame, stress, max_force, max_steps, optimiser.value)
 
@@ -140,7 +141,7 @@ def neb(
     x64: Double = True,
     as_json: Json = False,
 ) -> None:
-    """Find the path of minimum energy between two minima, and the barrier on it.
+    """Find the path between two minima, and the barrier on it.
 
     Writes the images (.xyz, .extxyz; with --saddle the saddle beside them as NAME-saddle) and a picture (.png, .pdf, .svg)
     of the energies.
@@ -175,7 +176,9 @@ def rates(
     x64: Double = True,
     as_json: Json = False,
 ) -> None:
-    """Rates of transition-state theory from a minimum over a saddle, in 1/s, and Arrhenius' law through them.
+    """Give rates of transition-state theory over a saddle, in 1/s.
+
+    From a minimum, with Arrhenius' law through them.
 
     Exit status: 0 with rates, 1 where a package is missing, 2 for bad input, 3 where minimum or saddle was not reached.
     """

@@ -36,7 +36,7 @@ def fit(
     as_json: Annotated[bool, typer.Option("--json", help="The report on stdout as JSON.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, and stop.")] = False,
 ) -> None:
-    """Fit the parameters of a ready-made model to one measured spectrum, or to a series of them.
+    """Fit a model to one measured spectrum, or to a series of them.
 
     Parameters are named, and have the units, as in jaxnmr.fitting.models: ppm, Hz, 1/s and radians. Over a series all are
     shared but those in series.each; with series.law = "arrhenius" or "eyring" the rates follow from log_a and e_a_ev, or

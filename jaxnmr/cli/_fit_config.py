@@ -9,14 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from jaxnmr.cli._say import Failure
-from jaxnmr.cli._tables import Table, read_toml, validated
+from jaxnmr.cli._tables import Count, Finite, Positive, Sizes, Table, Width, read_toml, validated
 
 __all__ = ["Config", "Constraint", "Data", "Experiment", "Processing", "read_config", "shown"]
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Width = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
 Pair = tuple[Finite, Finite]
 Numbers = Finite | tuple[Finite, ...] | tuple[tuple[Finite, ...], ...]
 # A kind, or two ends: of a rate (searched in its logarithm) or of anything else.
@@ -134,15 +130,6 @@ class Uncertainty(Table):
     warmup: Count = 300
     chains: Count = 2
     seed: int = 0
-
-
-class Sizes(Table):
-    """Sizes of the calculation; what is left out is chosen."""
-
-    orientations: Count | None = None
-    phases: Annotated[int, Field(ge=2)] | None = None
-    samples: Annotated[int, Field(ge=2)] | None = None
-    substeps: Count | None = None
 
 
 class Output(Table):

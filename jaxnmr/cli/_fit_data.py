@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from fractions import Fraction
 
-import jax.numpy as jnp
 import numpy as np
 
 import jaxnmr as jn
+from jaxnmr.cli._experiments import echo_of, experiment_of, transition_of
 from jaxnmr.cli._fit_config import Config, Data, Experiment, Processing
 from jaxnmr.cli._say import Failure
 from jaxnmr.fitting import LevenbergMarquardt, Linear
@@ -88,20 +87,9 @@ def _processed(spectrum: jn.Spectrum, asked: Processing, data: Data) -> jn.Spect
         spectrum = processing.correct_baseline(spectrum, shape, asked.empty_ppm)
     if asked.crop_ppm is not None:
         spectrum = processing.crop(spectrum, ppm=asked.crop_ppm)
-    return spectrum if asked.bin == 1 else _binned(spectrum, asked.bin)
-
-
-def _binned(spectrum: jn.Spectrum, size: int) -> jn.Spectrum:
-    """Means of neighbours; what is left over at the end goes."""
-    count = len(spectrum.ppm) // size
-    if count < 2:
-        raise Failure(f"processing.bin: got {size} for {len(spectrum.ppm)} points; give less than half of that.")
-    columns = {name: getattr(spectrum, name) for name in ("ppm", "hz", "intensity", "imaginary")}
-    means = {
-        name: None if column is None else jnp.mean(column[: count * size].reshape(count, size), axis=1)
-        for name, column in columns.items()
-    }
-    return dataclasses.replace(spectrum, **means)
+    if asked.bin > len(spectrum.ppm) // 2:
+        raise Failure(f"processing.bin: got {asked.bin} for {len(spectrum.ppm)} points; give half of that or less.")
+    return spectrum if asked.bin == 1 else processing.binned(spectrum, asked.bin)
 
 
 def _experiment(data: Data, common: Experiment, spectrum: jn.Spectrum) -> tuple[jn.Static | jn.MAS, tuple[object, ...]]:
@@ -113,39 +101,10 @@ def _experiment(data: Data, common: Experiment, spectrum: jn.Spectrum) -> tuple[
     tau, periods = (data.echo_tau_us, data.echo_periods)
     if tau is None and periods is None:
         tau, periods = common.echo_tau_us, common.echo_periods
-    transition = _transition(common.transition)
-    echo = _echo(kind, tau, periods, float(nucleus.spin).is_integer())
+    transition = transition_of(common.transition)
+    echo = None if kind == "none" else echo_of(kind, tau, periods, nucleus)
     key = (field, rate, common.angle_deg, transition, kind, tau, periods)
-    if rate == 0:
-        if common.angle_deg is not None:
-            raise Failure("experiment.angle_deg: came without a rotor; give rate_hz too, or leave it out.")
-        return jn.Static(field, transition, echo), key
-    if common.angle_deg is None:
-        return jn.MAS(field, rate, transition=transition, echo=echo), key
-    return jn.MAS(field, rate, np.radians(common.angle_deg), transition=transition, echo=echo), key
-
-
-def _echo(kind: str | None, tau: float | None, periods: int | None, integer: bool) -> jn.SolidEcho | jn.HahnEcho | None:
-    if kind == "none":
-        return None
-    if tau is None and periods is None:
-        if kind is not None:
-            raise Failure("echo: the delay is missing; give echo_tau_us, or echo_periods under spinning.")
-        return None
-    if tau is not None and periods is not None:
-        raise Failure("echo_tau_us: came together with echo_periods; give one of them.")
-    make = jn.SolidEcho if (kind or ("solid" if integer else "hahn")) == "solid" else jn.HahnEcho
-    return make(periods=periods) if tau is None else make(1e-6 * tau)
-
-
-def _transition(text: str | None) -> str | tuple[float, float] | None:
-    if text is None or "," not in text:
-        return text
-    try:
-        upper, lower = (float(Fraction(part.strip())) for part in text.split(","))
-    except (ValueError, ZeroDivisionError):
-        raise Failure(f"experiment.transition: got {text!r}; give central, all, or m,m-1, as 3/2,1/2.") from None
-    return upper, lower
+    return experiment_of(field, rate, common.angle_deg, transition, echo), key
 
 
 def noise_of(config: Config, spectra: tuple[Measured, ...]) -> tuple[list[float] | float | None, float]:

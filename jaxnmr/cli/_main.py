@@ -19,6 +19,7 @@ app = typer.Typer(
     help="Differentiable solid-state NMR spectra of spins that hop between sites.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # plain help: boxes and colours would double the time that `--help` takes
     pretty_exceptions_enable=False,  # a plain traceback can be pasted into a report
 )
 
@@ -55,8 +56,16 @@ def demo(
     ),
     csv: Annotated[Path | None, typer.Option(help="A folder for CSV files, one a field.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One rate a decade and a coarser axis.")] = False,
+    chain: Annotated[
+        bool, typer.Option("--chain", help="Then the whole chain on KHCO3, in a folder named as the figure; minutes.")
+    ] = False,
 ) -> None:
-    """Draw 17O MAS spectra of two oxygens that trade places, from frozen to the fastest hops."""
+    """Draw 17O MAS spectra of two oxygens that trade places.
+
+    From frozen hops to the fastest ones. With --chain the second part goes from the crystal of KHCO3 to its spectra with and
+    without motion, with the models that come along: a folder with report.html, report.json and pictures. It needs the extra
+    "atoms".
+    """
     if output.suffix.lower() not in FORMATS:
         raise typer.BadParameter(f"{output.name!r} does not end in {', '.join(FORMATS)}.", param_hint="--output")
     if output.is_dir():
@@ -118,6 +127,8 @@ def demo(
         )
     for path in (output, *tables):
         console.print(f"Wrote {path}", highlight=False, markup=False, soft_wrap=True)
+    if chain:
+        _chain_of_demo(output.with_suffix(""))
 
 
 app.command()(_commands.simulate)
@@ -130,6 +141,26 @@ app.command()(_dynamics_commands.minimise)
 app.command()(_dynamics_commands.md)
 app.command()(_dynamics_commands.neb)
 app.command()(_dynamics_commands.rates)
+
+
+def _chain_of_demo(folder: Path) -> None:
+    """The second part, with a line for each step."""
+    from rich.console import Console
+
+    from jaxnmr.cli import _chain_demo
+    from jaxnmr.cli._say import plainly
+
+    console = Console()
+    if (package := _chain_demo.missing()) is not None:
+        console.print(f"The chain on KHCO3 is left out: it {missing_extra(package, 'atoms')}", markup=False, soft_wrap=True)
+        return
+    with plainly("demo"), console.status("KHCO3: reading") as status:
+        told = _chain_demo.khco3(folder, lambda step: status.update(f"KHCO3: {step}"))
+    for line in told.lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"The chain took {told.seconds:.0f} s, {told.compiling:.0f} s of these to compile.", highlight=False)
+    for path in told.files:
+        console.print(f"Wrote {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _check_folder(folder: Path, option: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ from jaxtyping import Array
 
 import jaxnmr as jn
 from jaxnmr.cli._config import Config
+from jaxnmr.cli._experiments import echo_of, experiment_of, transition_of
 from jaxnmr.cli._say import Failure
 from jaxnmr.cli._sites import mover, sites_of
 from jaxnmr.cli._stack import Stack, stack_of
@@ -95,15 +95,8 @@ def stated(config: Config) -> Job:
 
 def _experiment(config: Config, field: float, sites: jn.Sites) -> jn.Static | jn.MAS:
     asked = config.experiment
-    transition, echo, pulse = _transition(asked.transition), _echo(config, sites), _pulse(config)
-    if asked.rate_hz == 0:
-        if asked.angle_deg is not None:
-            raise Failure("experiment.angle_deg: came without a rotor; give --rate-hz too, or leave it out.")
-        return jn.Static(field, transition, echo, pulse)
-    if asked.angle_deg is None:
-        return jn.MAS(field, asked.rate_hz, transition=transition, echo=echo, excitation=pulse)
-    angle = np.radians(asked.angle_deg)
-    return jn.MAS(field, asked.rate_hz, angle, transition=transition, echo=echo, excitation=pulse)
+    echo = echo_of(asked.echo, asked.echo_tau_us, asked.echo_periods, sites.nucleus)
+    return experiment_of(field, asked.rate_hz, asked.angle_deg, transition_of(asked.transition), echo, _pulse(config))
 
 
 def _pulse(config: Config) -> jn.spins.Pulse | None:
@@ -114,23 +107,6 @@ def _pulse(config: Config) -> jn.spins.Pulse | None:
     if asked.nutation_hz is None or asked.pulse_us is None:
         return None
     return jn.spins.Pulse(asked.nutation_hz, 1e-6 * asked.pulse_us)
-
-
-def _echo(config: Config, sites: jn.Sites) -> jn.SolidEcho | jn.HahnEcho | None:
-    """By default the kind that restores the whole line: solid for integer spins, Hahn for the others."""
-    asked = config.experiment
-    if asked.echo_tau_us is None and asked.echo_periods is None:
-        if asked.echo is not None:
-            raise Failure("experiment.echo: the delay is missing; give --echo-tau-us, or --echo-periods under spinning.")
-        return None
-    if asked.echo_tau_us is not None and asked.echo_periods is not None:
-        raise Failure("experiment.echo_tau_us: came together with echo_periods; give one of them.")
-    kind = asked.echo or ("solid" if float(sites.nucleus.spin).is_integer() else "hahn")
-    make = jn.SolidEcho if kind == "solid" else jn.HahnEcho
-    if asked.echo_periods is not None:
-        return make(periods=asked.echo_periods)
-    assert asked.echo_tau_us is not None
-    return make(1e-6 * asked.echo_tau_us)
 
 
 def _gaussian(config: Config, field: float) -> float:
@@ -277,13 +253,3 @@ def _has_cycle(pairs: list[tuple[int, int]]) -> bool:
             return True
         root[find(i)] = find(j)
     return False
-
-
-def _transition(text: str | None) -> str | tuple[float, float] | None:
-    if text is None or "," not in text:
-        return text
-    try:
-        upper, lower = (float(Fraction(part.strip())) for part in text.split(","))
-    except (ValueError, ZeroDivisionError):
-        raise Failure(f"transition: got {text!r}; give central, all, or m,m-1, as 3/2,1/2.") from None
-    return upper, lower

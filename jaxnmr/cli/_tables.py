@@ -1,24 +1,27 @@
-"""What is wrong with the tables of a TOML file, in one line each."""
+"""The tables of a TOML file, and what is wrong with them in one line each."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from jaxnmr.cli._say import Failure
-from jaxnmr.errors import near
+from jaxnmr.tables import Count, Finite, Positive, Table, Width, fault
 
-__all__ = ["Table", "read_toml", "validated"]
+__all__ = ["Count", "Finite", "Positive", "Sizes", "Table", "Width", "read_toml", "validated"]
 
 
-class Table(BaseModel):
-    """A table in which nothing unknown may stand."""
+class Sizes(Table):
+    """Sizes of the calculation; what is left out is chosen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    orientations: Count | None = None
+    phases: Annotated[int, Field(ge=2)] | None = None
+    samples: Annotated[int, Field(ge=2)] | None = None
+    substeps: Count | None = None
 
 
 Whole = TypeVar("Whole", bound=BaseModel)
@@ -55,43 +58,4 @@ def validated(model: type[Whole], raw: Mapping[str, Any], source: str = "", cure
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        # An unknown key first: what is missing is often only misspelt.
-        found.sort(key=lambda each: each["type"] != "extra_forbidden")
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise Failure(f"{source + ': ' if source else ''}{_message(found[0], model, cures or {})}{more}") from None
-
-
-def _message(error: Any, model: type[BaseModel], cures: Mapping[str, str]) -> str:
-    # Positions in lists are for the reader; pydantic's names of a union's members are not.
-    names = [part for part in error["loc"] if isinstance(part, int) or str(part).isidentifier()]
-    names = [part for part in names if part not in ("float", "int", "str", "bool")]
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in names).lstrip(".")
-    plain = ".".join(str(part) for part in names if not isinstance(part, int))
-    if error["type"] == "extra_forbidden":
-        known = _known(model, [part for part in names[:-1] if not isinstance(part, int)])
-        return f"unknown key {where!r}{near(str(names[-1]), known)}; known here are {', '.join(known)}."
-    if error["type"] == "missing":
-        cure = cures.get(plain)
-        return f"{where}: missing{f'; give {cure}' if cure else ''}."
-    came = error["input"]
-    shown = f": got {came!r}" if isinstance(came, str | int | float | list | tuple) else ""
-    text = error["msg"]
-    return f"{where}{shown}; {text[0].lower()}{text[1:]}."
-
-
-def _known(model: type[BaseModel], names: list[Any]) -> list[str]:
-    """Keys of the table at this place."""
-    for name in names:
-        field = model.model_fields.get(str(name))
-        inner = None if field is None else _table_in(field.annotation)
-        if inner is None:
-            break
-        model = inner
-    return list(model.model_fields)
-
-
-def _table_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _table_in(part)) is not None), None)
+        raise Failure(f"{source + ': ' if source else ''}{fault(error, model, cures)}") from None

@@ -30,7 +30,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="The errors on stdout as JSON.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, and stop.")] = False,
 ) -> None:
-    """Train a potential, or a model of shieldings, field gradients and other properties, on one's own structures.
+    """Train a potential or a tensor model on one's own structures.
 
     Without model.properties a potential is learnt from energies, forces and stresses of extxyz files; with
     properties = ["shielding", "efg"] tensors, from extxyz or magres. model.start takes up a model file or foundation
@@ -57,7 +57,10 @@ def predict(
     x64: Annotated[bool, typer.Option("--x64", help="Double precision.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Isotropic values and uncertainties on stdout as JSON.")] = False,
 ) -> None:
-    """Predict shieldings and field gradients of every atom, and write them as a calculation would have been."""
+    """Predict shieldings and field gradients of every atom.
+
+    Written as a calculation's would have been.
+    """
     with plainly("predict"):
         from jaxnmr.cli import _predict
 

@@ -1,5 +1,6 @@
 """The demonstration: what it computes, what it writes, and how it refuses."""
 
+import json
 import math
 import os
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jaxnmr.cli import _demo, _figure, _main
+from jaxnmr.cli import _chain_demo, _demo, _figure, _main
 
 runner = CliRunner()
 
@@ -31,7 +32,8 @@ def fake_series(field=14.1):
 
 @pytest.fixture
 def no_physics(monkeypatch):
-    """The command with its spectra replaced by a drawing of some."""
+    """The command with its spectra replaced by a drawing of some, and without its second part."""
+    monkeypatch.setattr(_chain_demo, "khco3", lambda folder, tell: _chain_demo.Told(("A line.",), (folder,), 7.0, 3.0))
     monkeypatch.setattr(_demo, "compiled_spectrum", lambda field, points: None)
     monkeypatch.setattr(_demo, "series", lambda field, rates, spectrum, report: fake_series(field))
 
@@ -82,6 +84,33 @@ def test_second_order_shift_moves_with_the_second_transition():
         found = np.average(np.asarray(trace.ppm), weights=np.asarray(trace.intensity))
         # Sidebands and Lorentzian tails outside of the window move the mean by a few ppm.
         assert abs(found - centre) < 8
+
+
+def test_the_chain_follows(tmp_path, no_physics, monkeypatch):
+    """Where asked for: its folder has the figure's name; times stand apart; it is left out where a package is missing."""
+    picture = tmp_path / "a.png"
+    done = runner.invoke(_main.app, ["demo", "--chain", "--output", str(picture)])
+    assert done.exit_code == 0, done.output
+    assert "took 7 s, 3 s of these to compile" in done.output
+    assert str(tmp_path / "a") in done.output.replace("\n", "") and "A line." in done.output
+    assert "took 7 s" not in runner.invoke(_main.app, ["demo", "--output", str(picture)]).output
+    monkeypatch.setattr(_chain_demo, "missing", lambda: "vesin")
+    done = runner.invoke(_main.app, ["demo", "--chain", "--output", str(picture)])
+    assert done.exit_code == 0 and "needs vesin: pip install 'jaxnmr[atoms]'" in done.output.replace("\n", " ")
+
+
+@pytest.mark.slow
+def test_the_chain_itself(tmp_path):
+    """KHCO3 from its crystal: the protons' barrier, both kinds of carbonyl, and a page; minutes."""
+    pytest.importorskip("vesin")
+    told = _chain_demo.khco3(tmp_path / "run", lambda step: None)
+    numbers = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert all(path.stat().st_size > 1000 for path in told.files) and told.compiling < told.seconds
+    event = numbers["events"][0]
+    # The teacher's surface: tens of meV, and a concerted crossing, both protons in the middle.
+    assert 0.03 < event["barrier_ev"] < 0.15 and event["joins"] and 0 < event["energy_ev"] < 0.05
+    assert max(abs(x) for x in event["crossing_a"]) < 0.1
+    assert numbers["motion"][0]["length_ps"] > 0.15 and numbers["spectra"][0]["band_of"] == "D"
 
 
 @pytest.mark.parametrize("suffix", _main.FORMATS)

@@ -153,6 +153,33 @@ def test_one_spectrum_named_on_the_command_line(tmp_path, line, monkeypatch):
     assert set(columns["ppm"][columns["used"] == 0]) == {x for x in columns["ppm"] if not -40 <= x <= 45}
 
 
+@pytest.mark.slow
+def test_samples_are_reported(tmp_path, line):
+    """NUTS from the configuration: intervals beside those of the covariance, diagnostics, a corner plot; and repeatable."""
+    pytest.importorskip("blackjax")
+    line(4e3, 5).save(tmp_path / "a.csv")
+    text = ONE.replace("linear = { baseline = 1 }\n", "").replace("prior = [{", "# ")
+    text = text.replace("fit = { ", 'fit = { fixed = ["p"], ')
+    text += "uncertainty = { nuts = true, draws = 400, warmup = 150, chains = 2, seed = 3 }\n"
+    (tmp_path / "one.toml").write_text(text)
+    reports = []
+    for folder in ("out", "again"):
+        done = fit(tmp_path / "one.toml", tmp_path / "a.csv", "--json", "--x64", "-o", tmp_path / folder)
+        assert done.exit_code == 0, done.output
+        reports.append(json.loads(done.stdout))
+    found = reports[0]["samples"]
+    assert set(found) == {"k", "delta[0]", "delta[1]", "linewidth", "divergences"} and found["divergences"] < 40
+    for name in ("k", "delta[0]", "linewidth"):
+        low, high = found[name]["interval"]
+        parameter = row(reports[0], name)
+        # Of 800 draws some 400 are independent: ends are known to a tenth of the width. Half of it is another posterior.
+        assert (high - low) / (parameter["high"] - parameter["low"]) == pytest.approx(1.0, abs=0.3)
+        assert low < found[name]["median"] < high and low < parameter["value"] < high
+        assert found[name]["r_hat"] < 1.05 and found[name]["effective"] > 100
+    assert reports[1]["samples"] == found
+    assert (tmp_path / "out" / "corner.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_each_spectrum_its_own(tmp_path, line):
     """`series.each`: one rate for each spectrum, the shifts common; two kinds of axis side by side."""
     for name, k in (("slow", 1e3), ("fast", 1e4)):

@@ -1,15 +1,19 @@
 """`jaxnmr run`: what it says, writes and refuses; the chain itself is tested in tests/workflow."""
 
 import functools
+import tomllib
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from jaxnmr.cli import _chain, _main
+from jaxnmr.workflow import RunConfig
 
 from ..workflow import toy
 
 runner = CliRunner()
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.filterwarnings("ignore::jaxnmr.errors.JaxnmrWarning")
 
@@ -82,3 +86,11 @@ def test_dry_run_counts(tmp_path, monkeypatch):
     planned = runner.invoke(_main.app, ["run", str(written(tmp_path)), "--dry-run"])
     assert planned.exit_code == 0, planned.output
     assert "saddles: about" in planned.output and not (tmp_path / "run").exists()
+
+
+def test_the_file_in_readme():
+    """README's file says what a run understands: hops of protons, models that come along, a motion."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split("```toml run\n")[1].split("```")[0]
+    config = RunConfig.from_tables(tomllib.loads(text))
+    assert config.motion.hops == "protons" and config.sample.length_ps == 5.0
+    assert str(config.potential.file) == str(config.tensors.file) == "khco3"

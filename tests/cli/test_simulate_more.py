@@ -204,7 +204,7 @@ REFUSED = {
     "two lists": ([*CARBON, "--fields-t", "4.7,9.4", "--exchange", "0-1", "--k-per-s", "1,2"], "one list"),
     "fields": ([*CARBON, "--fields-t", "4.7,x"], "--fields-t: got '4.7,x'"),
     "both fields": ([*CARBON, "--fields-t", "4.7", *FIELD], "came together with fields_t"),
-    "echo alone": ([*CARBON, *FIELD, "--echo", "hahn"], "give --echo-tau-us"),
+    "echo alone": ([*CARBON, *FIELD, "--echo", "hahn"], "(--echo-tau-us)"),
     "echo twice": ([*CARBON, *FIELD, "--echo-tau-us", "5", "--echo-periods", "1"], "echo_periods"),
     "echo kind": ([*CARBON, *FIELD, "--echo", "spin", "--echo-tau-us", "5"], "experiment.echo: got 'spin'"),
     "echo spin": ([*CARBON, *FIELD, "--echo", "solid", "--echo-tau-us", "5"], "13C, of half-integer spin"),
