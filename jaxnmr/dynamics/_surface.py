@@ -104,7 +104,7 @@ class Surface(eqx.Module):
 
     @classmethod
     def from_potential(
-        cls, potential: Any, atoms: Structure | Atoms, *, fixed: Sequence[bool] | None = None, skin: float = 0.5
+        cls, potential: Any, atoms: Structure | Atoms, *, fixed: Sequence[bool] | None = None, skin: float = 0.1
     ) -> Surface:
         """Of anything with `energy_fn(positions, cell, graph)` and `cutoff`, as `jaxnmr.load_potential` gives.
 

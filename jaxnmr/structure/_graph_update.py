@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from jaxnmr.errors import missing_extra
 from jaxnmr.structure._elements import ELEMENTS
 from jaxnmr.structure._graph import Graph, Numbers, bucket
-from jaxnmr.structure._graph_build import as_structure, neighbor_graph
+from jaxnmr.structure._graph_build import as_structure, neighbor_graph, neighbor_pairs
+from jaxnmr.structure._graph_search import images_within, search_neighbors
 from jaxnmr.structure._structure import Structure
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 __all__ = ["NeighborList"]
+
+# Neighbours, shifts, whether a row was too short, positions and cell of the last renewal; a leading axis of systems.
+_State = tuple[Array, Array, Array, Array, Array]
 
 
 class NeighborList(eqx.Module):
@@ -37,8 +38,9 @@ class NeighborList(eqx.Module):
         if neighbors.overflowed:
             neighbors = neighbors.grow(positions, cell)         # of `new_state`; run the stretch from `state` again
 
-    Atoms may leave the cell; nobody has to wrap them. The search compares all pairs of atoms, so time and memory grow
-    as their square, times the number of images. Beyond some thousand atoms build graphs on the host (`neighbor_graph`).
+    Atoms may leave the cell; nobody has to wrap them. The search compares all pairs of atoms, so its time grows as their
+    square, times the number of images; for 10⁴ atoms build graphs on the host (`neighbor_graph`). Under `vmap` all lists are
+    renewed together as soon as one of them has to be, and none of them otherwise.
 
     Args:
         graph: the neighbours at the last renewal, within cutoff + skin.
@@ -48,49 +50,60 @@ class NeighborList(eqx.Module):
         cutoff: Å.
         skin: by how much the list reaches beyond the cutoff, Å.
         pbc: along which lattice vectors the atoms repeat.
+        images: how many cells beyond a pair's nearest image the search looks at along each of them.
     """
 
     graph: Graph
     overflowed: Bool[Array, ""]
     reference: Float[Array, "real 3"]
     cell: Float[Array, "3 3"]
-    _search: Any  # jax-md's list: its images to look at and its compiled search; None only while it is made
     cutoff: float = eqx.field(static=True)
     skin: float = eqx.field(static=True)
     pbc: tuple[bool, bool, bool] = eqx.field(static=True)
+    images: tuple[int, int, int] = eqx.field(static=True)
 
     @classmethod
     def allocate(
-        cls, atoms: Structure | Atoms, cutoff: float, *, skin: float = 0.5, n_neighbors: int | None = None
+        cls, atoms: Structure | Atoms, cutoff: float, *, skin: float = 0.1, n_neighbors: int | None = None
     ) -> NeighborList:
-        """A list with room for a quarter more neighbours than there are now.
+        """A list with room for a sixth more neighbours than there are now.
+
+        A short skin pays: a longer row costs a network more at every step than the search does now and then.
 
         Args:
             atoms: where the atoms are at first; composition and periodicity stay from then on.
             cutoff: Å.
             skin: Å; 0 renews the list at every step.
-            n_neighbors: length of a row; the `bucket` after 5/4 of the longest unless given.
+            n_neighbors: length of a row; the `bucket` after 7/6 of the longest unless given.
 
         Raises:
             ValueError: as `neighbor_graph`, a negative skin, or a row shorter than needed at once.
-            ImportError: jax-md or vesin is not installed.
+            ImportError: vesin is not installed.
         """
         if not (np.isfinite(skin) and skin >= 0):
             raise ValueError(f"skin: got {skin}; give a distance in angstrom, or 0 to renew the list at every step.")
         structure = as_structure(atoms)
-        graph = neighbor_graph(structure, cutoff + skin)
-        longest = int(np.asarray(graph.is_edge).sum(axis=1).max())
-        width = bucket(longest + longest // 4) if n_neighbors is None else n_neighbors
+        reach = float(cutoff + skin)
+        # Counted a little further: rounding under jit must not find one more at the edge.
+        i, *_ = neighbor_pairs(structure, reach + 1e-4)
+        longest = int(np.bincount(i, minlength=1).max())
+        width = bucket(longest + longest // 6) if n_neighbors is None else n_neighbors
         if width < longest:
             raise ValueError(f"n_neighbors: got {width}, but an atom has {longest}; give at least that.")
+        graph = jax.tree.map(jnp.asarray, neighbor_graph(structure, reach, n_neighbors=width))
         positions = jnp.asarray(structure.positions)
-        cell = jnp.asarray(np.eye(3) if structure.cell is None else structure.cell)
-        wrapped, _ = _wrap(positions, cell, structure.pbc)
-        search = _allocate(wrapped, cell, structure.pbc, cutoff + skin, width - longest)
-        # Its own count of the longest row decides, should rounding at the cutoff make it differ.
-        graph = neighbor_graph(structure, cutoff + skin, n_neighbors=max(search.max_occupancy, longest))
-        empty = cls(graph, jnp.asarray(False), positions, cell, search, float(cutoff), float(skin), structure.pbc)
-        return empty._renewed(positions, cell)
+        cell = np.eye(3) if structure.cell is None else np.asarray(structure.cell)
+        a, b, c = (int(m) for m in images_within(cell, reach, structure.pbc))
+        return cls(
+            graph,
+            jnp.asarray(False),
+            positions,
+            jnp.asarray(cell, positions.dtype),
+            cutoff=float(cutoff),
+            skin=float(skin),
+            pbc=structure.pbc,
+            images=(a, b, c),
+        )
 
     @property
     def n_atoms(self) -> int:
@@ -106,18 +119,13 @@ class NeighborList(eqx.Module):
         """
         positions = jnp.asarray(positions, self.reference.dtype)[: self.n_atoms]
         cell = self.cell if cell is None else jnp.asarray(cell, self.cell.dtype)
-        # A distance changes by what both atoms have moved and by what the cell adds to the image's lattice vector.
+        # A distance changes by what both atoms have moved and by what the cell adds to the image's lattice vector; one
+        # more cell than the list has along each vector is counted, for images that are not in it yet.
         moved = jnp.sqrt(jnp.max(jnp.sum((positions - self.reference) ** 2, axis=-1)))
-        images = jnp.asarray(self.graph.shifts).astype(cell.dtype) @ (cell - self.cell)
-        deformed = jnp.sqrt(jnp.max(jnp.sum(images**2, axis=-1)))
-        arrays, static = eqx.partition(self, eqx.is_array)
-
-        def renew(arrays: NeighborList) -> NeighborList:
-            renewed = eqx.combine(arrays, static)._renewed(positions, cell)
-            return eqx.filter(renewed, eqx.is_array)
-
-        arrays = jax.lax.cond(2 * moved + deformed >= self.skin, renew, lambda same: same, arrays)
-        return eqx.combine(arrays, static)
+        cells = jnp.max(jnp.abs(jnp.asarray(self.graph.shifts)), axis=(0, 1)) + jnp.asarray(self.pbc, jnp.int32)
+        deformed = jnp.sum(cells.astype(cell.dtype) * jnp.sqrt(jnp.sum((cell - self.cell) ** 2, axis=-1)))
+        needed = 2 * moved + deformed >= self.skin
+        return self._renewed(needed, positions, cell)
 
     def grow(self, positions: Float[Numbers, "atom 3"], cell: Float[Numbers, "3 3"] | None = None) -> NeighborList:
         """A list that is long enough, made on the Python side when `overflowed` has turned true.
@@ -135,70 +143,54 @@ class NeighborList(eqx.Module):
             self.pbc,
         )
         grown = NeighborList.allocate(structure, self.cutoff, skin=self.skin)
-        if grown.graph.n_neighbors >= self.graph.n_neighbors:
+        # If the images were enough the rows were too short, somewhere on the way if not at these positions.
+        rows_were_short = all(now <= before for now, before in zip(grown.images, self.images, strict=True))
+        least = bucket(self.graph.n_neighbors + 1) if rows_were_short else self.graph.n_neighbors
+        if grown.graph.n_neighbors >= least:
             return grown
-        # Only the images were too few: the length that was compiled before still does.
-        return NeighborList.allocate(structure, self.cutoff, skin=self.skin, n_neighbors=self.graph.n_neighbors)
+        return NeighborList.allocate(structure, self.cutoff, skin=self.skin, n_neighbors=least)
 
-    def _renewed(self, positions: Float[Array, "real 3"], cell: Float[Array, "3 3"]) -> NeighborList:
-        wrapped, moved = _wrap(positions, cell, self.pbc)
-        with _permissive():
-            found = self._search.update(wrapped, box=cell.T)
-        n, width = self.graph.n_atoms, self.graph.n_neighbors
-        here = found.idx < self.n_atoms
-        senders = jnp.where(here, found.idx, 0)
-        # From images of the wrapped atoms to those of the atoms as they are.
-        shifts = found.shifts.astype(jnp.int32) + moved[:, None, :] - moved[senders]
-        neighbors = _filled(jnp.where(here, found.idx, n).astype(jnp.int32), (n, width), n)
-        shifts = _filled(jnp.where(here[..., None], shifts, 0), (n, width, 3), 0)
-        graph = Graph(
-            jnp.asarray(self.graph.numbers), neighbors, shifts, jnp.asarray(self.graph.structure), self.cutoff + self.skin
-        )
-        overflowed = self.overflowed | found.did_buffer_overflow
-        return NeighborList(graph, overflowed, positions, cell, self._search, self.cutoff, self.skin, self.pbc)
+    def _search(self, positions: Float[Array, "system real 3"], cell: Float[Array, "system 3 3"]) -> tuple[Array, ...]:
+        reach, width = self.cutoff + self.skin, self.graph.n_neighbors
+        return search_neighbors(positions, cell, reach, pbc=self.pbc, images=self.images, width=width)
 
+    def _renewed(
+        self, needed: Bool[Array, ""], positions: Float[Array, "real 3"], cell: Float[Array, "3 3"]
+    ) -> NeighborList:
+        filled = ((0, self.graph.n_atoms - self.n_atoms), (0, 0))
 
-def _wrap(
-    positions: Float[Array, "real 3"], cell: Float[Array, "3 3"], pbc: tuple[bool, bool, bool]
-) -> tuple[Float[Array, "real 3"], Int[Array, "real 3"]]:
-    """Positions inside of the cell, and the lattice vectors that were subtracted: jax-md's images start from there."""
-    # Solved as h^T s = r, without an inverse.
-    fractional = jnp.linalg.solve(cell.T, positions.T).T
-    moved = jnp.where(jnp.asarray(pbc)[None, :], jnp.floor(fractional), 0)
-    return positions - moved @ cell, moved.astype(jnp.int32)
+        def found(positions: Array, cell: Array, overflowed: Array) -> _State:
+            neighbors, shifts, counts = self._search(positions, cell)
+            # Indices beyond the real atoms mean that there is none; those of the graph end at its own number.
+            neighbors = jnp.where(neighbors < self.n_atoms, neighbors, self.graph.n_atoms)
+            neighbors = jnp.pad(neighbors, ((0, 0), *filled), constant_values=self.graph.n_atoms)
+            shifts = jnp.pad(shifts, ((0, 0), *filled, (0, 0)))
+            beyond = jax.vmap(images_within, (0, None, None))(cell, self.cutoff + self.skin, self.pbc)
+            short = jnp.any(beyond > jnp.asarray([self.images], jnp.int32), axis=-1) | jnp.any(
+                counts > self.graph.n_neighbors, axis=-1
+            )
+            return neighbors, shifts, overflowed | short, positions, cell
 
+        @jax.custom_batching.custom_vmap
+        def renewed(needed: Array, positions: Array, cell: Array, state: _State) -> _State:
+            # One condition for all systems: under a plain vmap it would be a choice between both, each made every time.
+            renew = lambda state: found(positions, cell, state[2])  # noqa: E731
+            return jax.lax.cond(jnp.any(needed), renew, lambda state: state, state)
 
-def _allocate(
-    positions: Float[Array, "real 3"], cell: Float[Array, "3 3"], pbc: tuple[bool, bool, bool], reach: float, spare: int
-) -> Any:
-    with _permissive():  # it computes while it is imported, too
-        try:
-            from jax_md.custom_partition import neighbor_list_multi_image
-            from jax_md.partition import Dense
-        except ImportError:
-            raise missing_extra("jax-md", "atoms") from None
-        # The plain list of jax-md sees the nearest image only; this one sees them all.
-        make = neighbor_list_multi_image(
-            None,
-            cell.T,  # lattice vectors in columns there
-            reach,
-            capacity_multiplier=1.0,
-            pbc=jnp.asarray(pbc),
-            fractional_coordinates=False,
-            format=Dense,
-        )
-        return make.allocate(positions, extra_capacity=spare)
+        @renewed.def_vmap
+        def _(size: int, batched: Any, *arguments: Any) -> tuple[_State, Any]:
+            def merged(array: Array, is_batched: bool) -> Array:
+                array = array if is_batched else jnp.broadcast_to(array, (size, *array.shape))
+                return array.reshape(-1, *array.shape[2:])
 
+            state = renewed(*jax.tree.map(merged, arguments, tuple(batched)))
+            apart = jax.tree.map(lambda array: array.reshape(size, -1, *array.shape[1:]), state)
+            return apart, jax.tree.map(lambda _: True, apart)
 
-def _filled(array: Array, shape: tuple[int, ...], value: int) -> Array:
-    """An array grown to a shape with a value at its ends."""
-    array = array[: shape[0], : shape[1]]
-    grow = [(0, to - now) for to, now in zip(shape, array.shape, strict=True)]
-    return jnp.pad(array, grow, constant_values=value)
-
-
-@contextmanager
-def _permissive() -> Iterator[None]:
-    """Jax-md mixes ranks and dtypes, which users may have forbidden."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
+        graph = self.graph
+        state = (jnp.asarray(graph.neighbors), jnp.asarray(graph.shifts), self.overflowed, self.reference, self.cell)
+        arguments = jax.tree.map(lambda array: jnp.asarray(array)[None], (needed, positions, cell, state))
+        state = renewed(*jax.lax.stop_gradient(arguments))
+        neighbors, shifts, overflowed, reference, cell = jax.tree.map(lambda array: array[0], state)
+        graph = Graph(jnp.asarray(graph.numbers), neighbors, shifts, jnp.asarray(graph.structure), graph.cutoff)
+        return NeighborList(graph, overflowed, reference, cell, self.cutoff, self.skin, self.pbc, self.images)

@@ -1,6 +1,5 @@
 """Neighbour graphs against a count of every image by hand, in every kind of cell."""
 
-import importlib.util
 import itertools
 
 import jax
@@ -11,7 +10,6 @@ import pytest
 from jaxnmr.structure import NeighborList, Structure, batch_graphs, bucket, neighbor_graph
 
 # Looked for, not imported: importing it fails while dtype promotion is strict.
-needs_jax_md = pytest.mark.skipif(importlib.util.find_spec("jax_md") is None, reason="needs jax-md")
 CUTOFF = 3.5
 TRICLINIC = np.array([[2.9, 0.0, 0.0], [1.3, 3.1, 0.0], [-0.8, 0.9, 4.2]])
 FLAT = np.array([[9.0, 0.0, 0.0], [8.0, 1.6, 0.0], [0.3, 0.2, 7.0]])  # a height of 1.6 A: five images on each side
@@ -77,7 +75,6 @@ def test_pairs_equal_a_count_by_hand(name):
     assert np.all((lengths < CUTOFF) == np.asarray(graph.is_edge))
 
 
-@needs_jax_md
 @pytest.mark.parametrize(
     "name",
     [
@@ -103,7 +100,6 @@ def test_updated_lists_equal_a_count_by_hand(name):
     assert not neighbors.overflowed
 
 
-@needs_jax_md
 def test_a_skin_keeps_the_list_until_it_is_used_up():
     """Below half the skin the list stays as it is and still holds all within the cutoff; beyond, it is renewed."""
     structure = CASES["smaller than the cutoff"]
@@ -121,7 +117,6 @@ def test_a_skin_keeps_the_list_until_it_is_used_up():
     assert by_hand(Structure(structure.species, structure.positions, 0.95 * cell), CUTOFF) <= edges(squeezed.graph)
 
 
-@needs_jax_md
 @pytest.mark.parametrize("scale", [0.8, pytest.param(0.45, marks=pytest.mark.slow)])
 def test_overflow_is_seen_stays_and_is_cured(scale):
     """A cell that shrinks has more neighbours than rows hold (and, at 0.45, images that nobody looked at)."""
@@ -139,6 +134,29 @@ def test_overflow_is_seen_stays_and_is_cured(scale):
     assert not update(grown, *small).overflowed
 
 
+def test_lists_under_vmap_are_renewed_together_or_not_at_all():
+    """Several systems: pairs as by hand, each with its own flag; nobody's list changes while no one's has to."""
+    structure = CASES["slab"]
+    start = NeighborList.allocate(structure, CUTOFF, skin=0.4)
+    update = jax.jit(jax.vmap(lambda n, r: n.update(r), in_axes=(None, 0)))
+    again = jax.jit(jax.vmap(lambda n, r: n.update(r)))
+    here = np.asarray(structure.positions)
+    little = np.stack([here, here + 0.1, here])
+    kept = update(start, little)
+    assert np.array_equal(kept.reference, np.stack([here] * 3))
+    far = little + np.array([0.0, 0.0, 0.3])[:, None, None] * np.array([1.0, 1.0, -1.0])
+    crushed = far * np.array([1.0, 1.0, 0.05])[:, None, None]
+    renewed = again(kept, far)
+    assert np.array_equal(renewed.reference, far)
+    for k in range(3):
+        graph = jax.tree.map(lambda leaf, k=k: leaf[k], renewed.graph)
+        assert edges(graph) == by_hand(Structure(structure.species, far[k], structure.cell, structure.pbc), CUTOFF + 0.4)
+    assert not renewed.overflowed.any()
+    assert again(renewed, crushed).overflowed.tolist() == [False, False, True]
+    # A choice between both branches would search at every step.
+    assert " cond[" in str(jax.make_jaxpr(again)(renewed, far))
+
+
 def rocksalt():
     fcc = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
     positions = 4.212 * np.vstack([fcc, fcc + np.array([0.5, 0, 0])])
@@ -151,7 +169,6 @@ def test_rocksalt_has_448_pairs_within_five_angstrom():
 
 
 @pytest.mark.slow
-@needs_jax_md
 def test_rocksalt_has_448_pairs_under_jit():
     """The same from the list that jit updates, whose library's plain list is the one that gives 56."""
     assert NeighborList.allocate(rocksalt(), 4.9, skin=0.1).graph.n_edges == 448
