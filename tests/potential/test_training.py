@@ -186,19 +186,29 @@ def test_an_interrupted_training_ends_as_an_unbroken_one(tensors, tmp_path, monk
 
 
 def test_frozen_features_are_kept(tensors, tmp_path, monkeypatch):
-    """The second time they come from the disk; other structures have others."""
+    """The second time they come from the disk, for any choice of structures; other structures have others."""
     from jaxnmr.potential.training import _frozen
 
     config = small_tensor_model(network=TENSORS).config
     backbone = small_tensor_model(network=TENSORS).params["backbone"]
-    first, owner = _frozen.features(config, backbone, tensors, tmp_path)
-    assert owner.tolist() == [0] + [k for k in range(1, 10) for _ in range(3)]
-    monkeypatch.setattr(_frozen, "_computed", None)
-    again, _ = _frozen.features(config, backbone, tensors, tmp_path)
+    first, owner = _frozen.features(config, backbone, tensors[:8], tmp_path)
+    assert owner.tolist() == [0] + [k for k in range(1, 8) for _ in range(3)]
+    compute, computed = _frozen._computed, []
+
+    def counted(config, backbone, samples, rows):
+        computed.append(len(samples))
+        return compute(config, backbone, samples, rows)
+
+    monkeypatch.setattr(_frozen, "_computed", counted)
+    again, _ = _frozen.features(config, backbone, tensors[7:3:-1], tmp_path)
+    order = np.concatenate([np.flatnonzero(owner == k) for k in (7, 6, 5, 4)])
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
-        assert np.array_equal(a, b, equal_nan=True)
-    with pytest.raises(TypeError):
-        _frozen.features(config, backbone, tensors[1:], tmp_path)
+        assert np.array_equal(np.asarray(a)[order], b, equal_nan=True)
+    more, _ = _frozen.features(config, backbone, tensors, tmp_path)
+    assert computed == [0, 2]
+    assert len(more.species) == len(owner) + 6 and len(list(tmp_path.iterdir())) == 10
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(more), strict=True):
+        assert np.array_equal(a, b[: len(owner)], equal_nan=True)
 
 
 def test_calibration_finds_what_made_the_errors():

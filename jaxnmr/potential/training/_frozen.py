@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def features(
         config: the model.
         backbone: parameters of its backbone.
         samples: structures and labels.
-        cache: folder in which features are kept, by what they depend on; None to compute them anyway.
+        cache: folder in which each structure's features are kept, by what they depend on; None to compute them anyway.
 
     Returns:
         Features, species and labels of the atoms, in the samples' order; and the sample of each, (atom,).
@@ -58,17 +58,21 @@ def features(
             collected.append(values[there])
     if not sum(map(len, rows)):
         raise ValueError("samples: no atom has a label; look at the names of the files' columns.")
-    path = None if cache is None else cache / f"features-{_key(config, backbone, samples, rows)}.safetensors"
-    if path is not None and path.exists():
-        _, arrays = unpack(contents(path), str(path), _FORMAT, _VERSION)
-        chunks = tuple(arrays[irrep.name] for irrep in feature_irreps(config.network))
-        species = arrays["species"]
-    else:
-        chunks, species = _computed(config, backbone, samples, rows)
+    paths = [None] * len(samples) if cache is None else _paths(cache, config, backbone, samples, rows)
+    ready: dict[int, tuple[tuple[np.ndarray, ...], np.ndarray]] = {}
+    names = [irrep.name for irrep in feature_irreps(config.network)]
+    for k, path in enumerate(paths):
+        if path is not None and path.exists():
+            _, arrays = unpack(contents(path), str(path), _FORMAT, _VERSION)
+            ready[k] = tuple(arrays[name] for name in names), arrays["species"]
+    missing = [k for k in range(len(samples)) if k not in ready]
+    for n, chunks, species in _computed(config, backbone, [samples[k] for k in missing], [rows[k] for k in missing]):
+        ready[missing[n]], path = (chunks, species), paths[missing[n]]
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            names = [irrep.name for irrep in feature_irreps(config.network)]
             pack(path, _FORMAT, _VERSION, "", dict(zip(names, chunks, strict=True)) | {"species": species})
+    chunks = tuple(np.concatenate([ready[k][0][c] for k in range(len(samples))]) for c in range(len(names)))
+    species = np.concatenate([ready[k][1] for k in range(len(samples))])
     values = tuple(np.concatenate(collected) for collected in labels)
     return FeatureBatch(chunks, species, values), np.concatenate(owner)
 
@@ -105,22 +109,20 @@ def digest(*parts: bytes | str | np.ndarray) -> str:
 
 def _computed(
     config: TensorConfig, backbone: dict, samples: Sequence[Sample], rows: Sequence[np.ndarray]
-) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+) -> Iterator[tuple[int, tuple[np.ndarray, ...], np.ndarray]]:
+    """Each sample's number, features and species, as they come."""
+    if not samples:
+        return
     most = max(len(sample.structure) for sample in samples)
     batches = StructureBatches(config.network, config.properties, samples, max(1, _ATOMS // most))
-
-    ready: dict[int, tuple[tuple[np.ndarray, ...], np.ndarray]] = {}
     for members, batch in batches.ordered():
         made, species = _compute(config.network, backbone, batch)
         chunks, species = [np.asarray(chunk) for chunk in made], np.asarray(species)
         start = 0
         for k in members:
             wanted = start + rows[k]
-            ready[int(k)] = tuple(chunk[wanted] for chunk in chunks), species[wanted]
+            yield int(k), tuple(chunk[wanted] for chunk in chunks), species[wanted]
             start += len(samples[k].structure)
-    order = range(len(samples))
-    chunks = tuple(np.concatenate([ready[k][0][c] for k in order]) for c in range(len(ready[0][0])))
-    return chunks, np.concatenate([ready[k][1] for k in order])
 
 
 @partial(jax.jit, static_argnums=0)
@@ -130,11 +132,16 @@ def _compute(network: NequipConfig, backbone: dict, batch: StructureBatch) -> tu
     return backbone_chunks(network, backbone, vectors, batch.graph), species_of(network, batch.graph)
 
 
-def _key(config: TensorConfig, backbone: dict, samples: Sequence[Sample], rows: Sequence[np.ndarray]) -> str:
-    parts: list[bytes | str | np.ndarray] = [config.network.model_dump_json()]
-    parts += [np.asarray(array) for _, array in sorted(flatten(backbone).items())]
+def _paths(
+    cache: Path, config: TensorConfig, backbone: dict, samples: Sequence[Sample], rows: Sequence[np.ndarray]
+) -> list[Path]:
+    """A file for each structure, so that other choices of structures find theirs."""
+    parts = [np.asarray(array) for _, array in sorted(flatten(backbone).items())]
+    common, paths = digest(config.network.model_dump_json(), *parts), []
     for sample, mine in zip(samples, rows, strict=True):
         structure = sample.structure
-        parts += [" ".join(structure.species), np.asarray(structure.positions), str(structure.pbc), mine]
-        parts += [] if structure.cell is None else [np.asarray(structure.cell)]
-    return digest(*parts)
+        cell = () if structure.cell is None else (np.asarray(structure.cell),)
+        positions = np.asarray(structure.positions)
+        own = digest(common, " ".join(structure.species), positions, str(structure.pbc), mine, *cell)
+        paths.append(cache / f"features-{own}.safetensors")
+    return paths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -78,6 +79,7 @@ def new_tensor_model(
     *,
     heads: HeadConfig | None = None,
     seed: int = 0,
+    cache: Path | None = None,
 ) -> TensorModel:
     """A tensor model with random heads on a new backbone or on that of another model, scaled to the labels.
 
@@ -87,6 +89,7 @@ def new_tensor_model(
         samples: what will be learnt from.
         heads: their sizes.
         seed: of the weights.
+        cache: folder of features as `train` keeps them.
 
     Raises:
         ValueError: a property without any label.
@@ -107,7 +110,7 @@ def new_tensor_model(
     }
     if all(prop.pooling == "none" for prop in properties):
         some = samples[:: max(1, len(samples) // _FOR_STANDARD)]
-        params["standard"] = standard_of(config, features(config, params["backbone"], some)[0])
+        params["standard"] = standard_of(config, features(config, params["backbone"], some, cache)[0])
     return TensorModel.from_parts(config, params, scales)
 
 
