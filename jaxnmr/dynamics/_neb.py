@@ -346,12 +346,11 @@ def _one(
         count, path, energies, gradients, field, across, climbing, state, arrays, _ = carry
         # The first evaluation is a step of no length: the energy is in the program once, and less is compiled.
         first = count == 0
-        # The climbing image changes the field, so what was learnt of it is forgotten then.
+        # The climbing image changes the field; what was learnt of it is kept, since most of it is still so.
         begins = (largest(across) <= below) & ~climbing & ~first
         climbing = climbing | begins
         new_field, across = forces(path, energies, gradients, climbing)
         field = jnp.where(begins, new_field, field)
-        state = jax.tree.map(lambda a, b: jnp.where(begins, a, b), optimiser.forget(state), state)
         moved = path.at[1:-1].add(optimiser.step(state, field))
         if isinstance(method, String):
             moved = respaced(moved, energies, climbing)
@@ -359,13 +358,11 @@ def _one(
         new_inner, new_gradients, new_arrays = evaluate(moved, arrays)
         new_energies = energies.at[1:-1].set(new_inner)
         new_field, new_across = forces(moved, new_energies, new_gradients, climbing)
-        # There is no energy to go down, but a step after which the field is much stronger was too far, and misled: it is
-        # taken back, and so is what was learnt before.
+        # There is no energy to go down, but a step after which the field is much stronger was too far: it is taken back.
         strength, new_strength = jnp.sqrt(jnp.sum(field**2)), jnp.sqrt(jnp.sum(new_field**2))
         accepted = first | (new_strength <= _STRONGER * strength) | (not isinstance(optimiser, LBFGS))
         change = jnp.where(jnp.isfinite(new_strength), new_field - field, 0.0)
         learnt: Any = optimiser.learn(state, (moved - path)[1:-1], field, change, accepted)
-        learnt = jax.tree.map(lambda a, b: jnp.where(accepted, a, b), learnt, optimiser.forget(learnt))
         state = jax.tree.map(lambda old, new: jnp.where(first, old, new), state, learnt)
         old = (path, energies, gradients, field, across)
         new = (moved, new_energies, new_gradients, new_field, new_across)
