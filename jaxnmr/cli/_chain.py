@@ -6,13 +6,12 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-import equinox as eqx
 import jax
 import typer
 
 from jaxnmr.cli._say import Failure, one_line, say, warnings_to
 from jaxnmr.dynamics import MotionError, SearchError
-from jaxnmr.workflow import Inputs, RunConfig, Step, plan, prepared, run as run_chain
+from jaxnmr.workflow import Inputs, RunConfig, Step, plan, prepared, run as run_chain, seconds_of_a_call
 
 __all__ = ["run"]
 
@@ -29,7 +28,7 @@ def run(path: Path, until: str | None, *, force: bool, dry_run: bool, x64: bool,
     config = RunConfig.read(path)
     if dry_run:
         inputs = prepared(config)
-        _tell_plan(config, inputs, _seconds(inputs))
+        _tell_plan(config, inputs, seconds_of_a_call(inputs.surface))
         return
     folder = config.output.folder
     try:
@@ -89,18 +88,6 @@ class _Clock:
         return True
 
 
-def _seconds(inputs: Inputs) -> float:
-    """Of one evaluation of energy and forces, measured after one that compiles."""
-    surface = inputs.surface
-    positions = surface.check(inputs.structure.positions)
-    once = eqx.filter_jit(lambda surface, positions: surface.value_and_gradient(positions))
-    jax.block_until_ready(once(surface, positions))
-    start = time.perf_counter()
-    for _ in range(3):
-        jax.block_until_ready(once(surface, positions))
-    return (time.perf_counter() - start) / 3
-
-
 def _tell_plan(config: RunConfig, inputs: Inputs, seconds: float) -> None:
     total = 0.0
     say(f"{len(inputs.structure)} atoms, {len(inputs.events)} events: {'; '.join(event.name for event in inputs.events)}")
@@ -109,4 +96,7 @@ def _tell_plan(config: RunConfig, inputs: Inputs, seconds: float) -> None:
         total += 0.0 if cost.kept else spent
         about = f"about {cost.evaluations} evaluations, {spent:.0f} s" if cost.evaluations else "seconds"
         say(f"{cost.stage}: {about}{' (a result is kept)' if cost.kept else ''}")
-    say(f"about {total:.0f} s in all on this machine, beside compiling; {1e3 * seconds:.0f} ms an evaluation")
+    say(
+        f"about {total:.0f} s in all and a minute or two of compiling, give or take a factor of three: a guess of "
+        f"{1e3 * seconds:.3g} ms an evaluation on two cores, from the sizes of atoms and model"
+    )

@@ -17,7 +17,15 @@ from jaxnmr.potential._evaluate import Cell, Numbers
 from jaxnmr.potential._model import backbone_shapes, check_shapes
 from jaxnmr.potential._prepare import check_graph, precision, prepared
 from jaxnmr.potential._property import Property
-from jaxnmr.potential._tensor_network import Calibration, PropertyScale, TensorConfig, TensorNetwork, head_shapes, summary
+from jaxnmr.potential._tensor_network import (
+    Calibration,
+    PropertyScale,
+    TensorConfig,
+    TensorNetwork,
+    every_member,
+    head_shapes,
+    summary,
+)
 from jaxnmr.structure import ELEMENTS, Batch, Graph, Structure, as_structure
 
 if TYPE_CHECKING:
@@ -193,6 +201,19 @@ class TensorModel(eqx.Module):
         """
         place = self._place(name)
         return self.evaluate(self.prepare([atoms]))[0][place]
+
+    def members(self, atoms: Structure | Atoms, name: str) -> Float[np.ndarray, "member ..."]:
+        """What each head of the committee says of one property, (member, atom, *shape) or (member, *shape).
+
+        Their mean is the value. How they part tells the shape of an error, as which of its irreps is the less certain;
+        `uncertainty` tells its size.
+
+        Raises:
+            ValueError: as `predict`.
+        """
+        place, batch = self._place(name), self.prepare([atoms])
+        every = np.asarray(every_member(self._network, batch.positions, batch.cell, batch.graph)[place], np.float64)
+        return every[:, : batch.sizes[0]] if self.properties[place].pooling == "none" else every[:, 0]
 
     def label(self, atoms: Structure | Atoms) -> Structure:
         """The atoms with predicted shieldings and field gradients, for files and `jaxnmr.Sites.from_tensors`.

@@ -38,6 +38,7 @@ __all__ = [
     "TensorNetwork",
     "backbone_chunks",
     "committee",
+    "every_member",
     "feature_irreps",
     "head_shapes",
     "initial_heads",
@@ -202,13 +203,8 @@ def summary(
 
     NaN for elements without labels, and for structures that have such in pooled properties; zero for what fills up.
     """
-    config = network.config
-    positions, cell = filled(positions, cell, graph, network.dtype)
-    species = species_of(config.network, graph)
-    chunks = backbone_chunks(config.network, network.params["backbone"], graph.vectors(positions, cell), graph)
-    numbers = committee(config, network.params, chunks, jnp.maximum(species, 0))
-    every = property_values(config, network.scales, numbers, species, graph)
-    found = []
+    config, found = network.config, []
+    every, species = _each_member(network, positions, cell, graph)
     for prop, scale, calibration, each in zip(config.properties, network.scales, network.calibrations, every, strict=True):
         known, size = jnp.asarray(scale.count)[jnp.maximum(species, 0)] > 0, typical_size(prop, scale)
         known, real, size = known & (species >= 0), jnp.asarray(graph.is_atom), size[jnp.maximum(species, 0)]
@@ -218,6 +214,25 @@ def summary(
         uncertain = _calibrated(spread(each), size.astype(each.dtype), calibration)
         found.append((_masked(each.mean(axis=0), known, real), _masked(uncertain, known, real)))
     return tuple(found)
+
+
+@jax.jit
+def every_member(
+    network: TensorNetwork, positions: Array, cell: Cell | None, graph: Graph
+) -> tuple[Float[Array, "member _ ..."], ...]:
+    """Values of each property by each member of the committee, whatever is known of the elements."""
+    return _each_member(network, positions, cell, graph)[0]
+
+
+def _each_member(
+    network: TensorNetwork, positions: Array, cell: Cell | None, graph: Graph
+) -> tuple[tuple[Array, ...], Int[Array, " atom"]]:
+    config = network.config
+    positions, cell = filled(positions, cell, graph, network.dtype)
+    species = species_of(config.network, graph)
+    chunks = backbone_chunks(config.network, network.params["backbone"], graph.vectors(positions, cell), graph)
+    numbers = committee(config, network.params, chunks, jnp.maximum(species, 0))
+    return property_values(config, network.scales, numbers, species, graph), species
 
 
 def spread(each: Float[Array, "member _ ..."]) -> Float[Array, " _"]:

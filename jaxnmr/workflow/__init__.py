@@ -1,6 +1,7 @@
 """The whole chain for one material, from its atoms to its spectra, kept on disk as it goes, with a report."""
 
 from jaxnmr.workflow._config import RunConfig
+from jaxnmr.workflow._cost import STAGES, Cost, plan, seconds_of_a_call
 from jaxnmr.workflow._folder import Step
 from jaxnmr.workflow._inputs import Inputs, prepared
 from jaxnmr.workflow._records import (
@@ -16,7 +17,7 @@ from jaxnmr.workflow._records import (
     TensorsOfStates,
 )
 from jaxnmr.workflow._result import Result
-from jaxnmr.workflow._run import STAGES, Cost, plan, run
+from jaxnmr.workflow._run import run
 
 __all__ = [
     "STAGES",
@@ -38,4 +39,5 @@ __all__ = [
     "plan",
     "prepared",
     "run",
+    "seconds_of_a_call",
 ]

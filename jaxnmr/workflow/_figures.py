@@ -74,7 +74,7 @@ def spectra_picture(
         base, colour = shift * (count - 1 - row - (measured is not None)), COLOURS[name]
         if band is not None:
             axes.fill_between(found.ppm, band[0] + base, band[1] + base, color=colour, alpha=0.25, lw=0)
-            words += " (95 %)"
+            words += f" ({100 * result.config.uncertainty.share:.0f} %)"
         axes.plot(found.ppm, line + base, lw=1.1, color=colour)
         named(f"{name}: {words}", base, colour)
     if measured is not None:

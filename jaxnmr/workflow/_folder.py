@@ -86,7 +86,8 @@ class Store:
 
     def key(self, kind: type[Any], inputs: Mapping[str, Any]) -> str:
         """Digest of all that a step is made from."""
-        text = json.dumps([kind.__name__, __version__, dict(inputs)], sort_keys=True, default=str)
+        fields = [field.name for field in dataclasses.fields(kind)]
+        text = json.dumps([kind.__name__, fields, __version__, dict(inputs)], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def step(self, name: str, kind: type[Record], inputs: Mapping[str, Any], make: Callable[[], Record]) -> Kept:

@@ -99,7 +99,7 @@ def exchange_of(
     for g, atoms in enumerate(ends.atoms):
         if members[g]:
             home[np.isin(nuclei, atoms)] = g
-    return ExchangeOfNuclei(home, states, shares, out)
+    return ExchangeOfNuclei(home, states, shares, out, np.full((*shares.shape[:2], 2), np.nan))
 
 
 def _zero_point(point: Vibrations) -> float:

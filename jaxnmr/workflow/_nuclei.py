@@ -44,4 +44,22 @@ def tensors_in(model: Any, states: Sequence[Structure], config: RunConfig) -> Te
             f"tensors.file: has no tensor for some {nucleus.symbol} in some minimum; name atoms that have them."
         )
     names = tuple(states[0].names[k] for k in nuclei)
-    return TensorsOfStates(tuple(int(k) for k in nuclei), names, shielding, efg, errors[0], errors[1])
+    parts = _parts(model, states, np.asarray(nuclei))
+    return TensorsOfStates(tuple(int(k) for k in nuclei), names, shielding, efg, errors[0], errors[1], parts)
+
+
+def _parts(model: Any, states: Sequence[Structure], nuclei: np.ndarray) -> np.ndarray:
+    """How the members of a committee part, by the parts of the shielding; ones where there is no committee.
+
+    An isotropic part that is less certain than the others moves lines more than the size of the error says.
+    """
+    if not hasattr(model, "members"):
+        return np.ones(3)
+    each = np.array([np.asarray(model.members(state, "shielding"))[:, nuclei] for state in states])
+    apart = each - each.mean(axis=1, keepdims=True)
+    even = (apart + np.swapaxes(apart, -1, -2)) / 2
+    isotropic = np.trace(apart, axis1=-2, axis2=-1)[..., None, None] / 3 * np.eye(3)
+    sums = [np.square(part).sum(axis=(-1, -2)).mean() for part in (isotropic, apart - even, even - isotropic)]
+    total = sum(sums)
+    # Of nine numbers one is isotropic, three are antisymmetric, five symmetric and traceless.
+    return np.sqrt(9 * np.array(sums) / (np.array([1, 3, 5]) * total)) if total > 0 else np.ones(3)

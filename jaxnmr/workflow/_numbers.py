@@ -82,6 +82,7 @@ def _events(result: Result) -> list[dict[str, Any]]:
                         "rate_eyring_wigner_per_s": float(rates.wigner[t, column]),
                         "populations": rates.populations[t, column].tolist(),
                     }
+                    | _taken(result, t, k)
                     | _counted(result, t, k)
                     for t, kelvin in enumerate(rates.temperatures)
                 ],
@@ -89,6 +90,21 @@ def _events(result: Result) -> list[dict[str, Any]]:
             }
         events.append(event)
     return events
+
+
+def _taken(result: Result, t: int, event: int) -> dict[str, Any]:
+    """What the exchange takes."""
+    exchange = result.exchange
+    if exchange is None or result.ends is None:
+        return {}
+    g = result.ends.groups[event]
+    basin = int(np.flatnonzero(exchange.states[g] == event + 1)[0])
+    counted = bool(np.isfinite(exchange.counted[t, g]).all())
+    return {
+        "rate_taken": "counted" if counted else result.config.rates.theory,
+        "rate_taken_per_s": float(exchange.rates[t, g, basin]),
+        "populations_taken": exchange.populations[t, g, [0, basin]].tolist(),
+    }
 
 
 def _counted(result: Result, t: int, event: int) -> dict[str, Any]:
@@ -238,7 +254,7 @@ def _differences(result: Result, field: int) -> list[dict[str, Any]]:
                     row["differ"][f"{one}-{other}"] = float(np.linalg.norm(first - second) / size)
         if len(found.low):
             last = found.both[t] if len(found.both) else found.moving[t]
-            row["band_of"] = "D" if len(found.both) else "B"
+            row["band_of"], row["band_share"] = "D" if len(found.both) else "B", result.config.uncertainty.share
             row["band_width"] = float(np.linalg.norm(found.high[t] - found.low[t]) / np.linalg.norm(last))
         rows.append(row)
     return rows

@@ -163,6 +163,8 @@ class TensorsOfStates:
         efg: atomic units, (1 + event, nucleus, 3, 3); none for spin 1/2: zeros.
         shielding_error: standard deviation of an element, ppm, (1 + event, nucleus); NaN where the model tells none.
         efg_error: atomic units.
+        shielding_parts: standard deviations of what belongs to the isotropic, the antisymmetric and the symmetric traceless
+            part, relative to those of elements that err alike and independently, (3,).
     """
 
     nuclei: tuple[int, ...]
@@ -171,6 +173,7 @@ class TensorsOfStates:
     efg: np.ndarray
     shielding_error: np.ndarray
     efg_error: np.ndarray
+    shielding_parts: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -182,12 +185,15 @@ class ExchangeOfNuclei:
         states: of each group, (group, state): 0 for the first minimum, 1 + event for others, -1 beyond the last.
         populations: (temperature, group, state).
         rates: from the first state to each, s⁻¹, (temperature, group, state).
+        counted: where rates are those that the motion has counted, the relative standard errors of rate and of ratio of
+            populations; NaN where they are the saddles', (temperature, group, 2).
     """
 
     group: np.ndarray
     states: np.ndarray
     populations: np.ndarray
     rates: np.ndarray
+    counted: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -245,7 +251,7 @@ class SpectraAtField:
         moving: B, with the exchange, (temperature, point).
         fast: C, of averaged tensors without exchange, (temperature, point); no temperature without sampling.
         both: D, of averaged tensors with the exchange, (temperature, point); likewise.
-        low: lower end of the 95 % band about D, or about B without sampling, (temperature, point); none without errors.
+        low: lower end of the band about D, or about B without sampling, (temperature, point); none without errors.
         high: upper end.
         remarks: warnings of the simulation.
     """

@@ -13,6 +13,8 @@ __all__ = ["Top", "refined"]
 
 # Longest step, Å, of all atoms together, and how far to the sides the ways down begin.
 _LONGEST, _SIDE = 0.2, 0.15
+# A step that leaves more of the force than this calls for a new Hessian.
+_SLOW = 1 / 3
 _forces = eqx.filter_jit(lambda surface, positions: surface.value_and_gradient(positions))
 
 
@@ -46,8 +48,9 @@ def refined(surface: Surface, start: np.ndarray, max_force: float, *, steps: int
 
     and from the saddle down to both sides.
 
-    Each step costs a Hessian, six evaluations for each atom: for some dozens of atoms. It needs no program that the
-    vibrations do not need anyway, where a dimer takes longer to compile than to run.
+    A Hessian costs six evaluations for each atom, which is little for some dozens of atoms; it serves until a step leaves
+    more than a third of the force. No program is needed that the vibrations do not need anyway, where a dimer takes longer
+    to compile than to run.
 
     Args:
         surface: the surface.
@@ -65,15 +68,18 @@ def refined(surface: Surface, start: np.ndarray, max_force: float, *, steps: int
     References:
         Cerjan, Miller, J. Chem. Phys. 75, 2800 (1981).
     """
-    place, calls = np.asarray(start, np.float64), 0
+    place, calls, found, before = np.asarray(start, np.float64), 0, None, np.inf
     for step in range(steps + 1):
-        energy, gradient = _at(surface, place)
-        found, calls = vibrations(surface, place), calls + 2 * place.size + 1
-        if np.linalg.norm(gradient, axis=-1).max() <= max_force:
+        (energy, gradient), calls = _at(surface, place), calls + 1
+        force = float(np.linalg.norm(gradient, axis=-1).max())
+        if force <= max_force or step == steps:
             break
-        if step == steps:
-            return None
-        place = place + _step(found, gradient)
+        if found is None or force > _SLOW * before:
+            found, calls = vibrations(surface, place), calls + 2 * place.size
+        place, before = place + _step(found, gradient), force
+    if force > max_force:
+        return None
+    found, calls = vibrations(surface, place), calls + 2 * place.size
     if int(found.n_negative) != 1:
         return None
     softest = np.asarray(found.displacement(0), np.float64)

@@ -55,6 +55,20 @@ def _motion(result: Result) -> list[str]:
                 f"sample, {at}: the motion's temperature is {mean:.0f} K; take a longer warmup_ps, or a smaller dt_fs."
             )
         exchange = result.exchange
+        if exchange is not None and result.ends is not None:
+            t = result.config.experiment.temperatures_k.index(average.kelvin)
+            for g in np.flatnonzero(np.isfinite(exchange.counted[t]).all(axis=-1)):
+                saddles = (
+                    [float(result.rates.htst[t, c]) for c, k in enumerate(result.used) if result.ends.groups[k] == g]
+                    if result.rates is not None
+                    else []
+                )
+                taken = ", ".join(f"{k:.2e}" for k in exchange.rates[t, g, 1 : 1 + len(saddles)])
+                found.append(
+                    f"sample, {at}: group {g} hops so often that the exchange takes what was counted, {taken} /s "
+                    f"(± {100 * exchange.counted[t, g, 0]:.0f} %), in the place of the saddle's "
+                    f"{', '.join(f'{k:.2e}' for k in saddles)} /s."
+                )
         for g, states in enumerate(exchange.states if exchange is not None else ()):
             for basin, state in enumerate(states):
                 if state < 0 or len(states) < 2:

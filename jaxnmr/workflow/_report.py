@@ -114,13 +114,13 @@ def _page(result: Result, numbers: Mapping[str, Any], origin: Mapping[str, Any],
 
 
 def _how_they_differ(numbers: Mapping[str, Any]) -> str:
-    heads = ("field / T", "T / K", "differences, relative L2", "95 % band")
+    heads = ("field / T", "T / K", "differences, relative L2", "band")
     rows = [
         (
             f"{row['field_t']:g}",
             f"{row['temperature_k']:g}",
             ", ".join(f"{pair} {value:.2f}" for pair, value in row["differ"].items()),
-            f"of {row['band_of']}: {row['band_width']:.2f}" if "band_of" in row else "",
+            f"{100 * row['band_share']:.0f} % of {row['band_of']}: {row['band_width']:.2f}" if "band_of" in row else "",
         )
         for row in numbers["spectra"]
     ]
@@ -153,6 +153,7 @@ def _events(result: Result, numbers: Mapping[str, Any]) -> list[str]:
         "Eyring, quantum / s⁻¹",
         "with Wigner / s⁻¹",
         "in MD / s⁻¹",
+        "taken / s⁻¹",
         "populations",
     )
     rates = [
@@ -163,12 +164,17 @@ def _events(result: Result, numbers: Mapping[str, Any]) -> list[str]:
             f"{r['rate_eyring_per_s']:.3g}",
             f"{r['rate_eyring_wigner_per_s']:.3g}",
             _counted(r),
+            f"{r['rate_taken_per_s']:.3g} ({r['rate_taken']})" if "rate_taken" in r else "",
             ", ".join(f"{p:.3f}" for p in r["populations"]),
         )
         for e in numbers["events"]
         for r in e["rates"]
     ]
-    return [first, _table(heads, rates), f"<p>The exchange takes: {escape(numbers['theory'])}.</p>"]
+    note = (
+        f"<p>The exchange takes the rate by {escape(numbers['theory'])}, or the one counted in the motion where that is "
+        "better known, never both.</p>"
+    )
+    return [first, _table(heads, rates), note]
 
 
 def _counted(rate: Mapping[str, Any]) -> str:

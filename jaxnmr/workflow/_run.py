@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,8 +16,10 @@ from jaxnmr.isotopes import isotope
 from jaxnmr.workflow._atoms import FORCE, between, point_at, relaxed, settled, vibrations_of
 from jaxnmr.workflow._basins import Gauge, gauges
 from jaxnmr.workflow._config import RunConfig
+from jaxnmr.workflow._cost import STAGES
+from jaxnmr.workflow._counted import with_counts
 from jaxnmr.workflow._explore import explored
-from jaxnmr.workflow._folder import Kept, Step, Store, digest_of_array, locked
+from jaxnmr.workflow._folder import Kept, Step, Store, digest_of_array, digest_of_record, locked
 from jaxnmr.workflow._hops import moved_groups
 from jaxnmr.workflow._inputs import Inputs, elsewhere, prepared
 from jaxnmr.workflow._kinetics import exchange_of, rates_of
@@ -37,65 +39,10 @@ from jaxnmr.workflow._records import (
 from jaxnmr.workflow._remarks import remarks_of
 from jaxnmr.workflow._report import write_report
 from jaxnmr.workflow._result import Result
-from jaxnmr.workflow._sample import sampled, starts_of, steps_of
+from jaxnmr.workflow._sample import sampled, starts_of
 from jaxnmr.workflow._spectra import spectra_at
 
-__all__ = ["STAGES", "Cost", "plan", "run"]
-
-STAGES = (
-    "relax",
-    "explore",
-    "ends",
-    "saddles",
-    "vibrations",
-    "rates",
-    "tensors",
-    "exchange",
-    "sample",
-    "spectra",
-    "report",
-)
-
-
-class Cost(NamedTuple):
-    """About how many evaluations of the forces a stage needs, and whether it is there already.
-
-    Attributes:
-        stage: its name.
-        evaluations: of one structure; 0 where it needs none.
-        kept: whether the folder holds a result; it is taken if what it was made from is still the same.
-    """
-
-    stage: str
-    evaluations: int
-    kept: bool
-
-
-def plan(config: RunConfig, inputs: Inputs | None = None) -> tuple[Cost, ...]:
-    """What a run would do. Numbers of steps are guesses from runs of molecular crystals.
-
-    Args:
-        config: what to do.
-        inputs: read before, or None to read them here.
-    """
-    inputs = prepared(config) if inputs is None else inputs
-    searches = config.motion.hops == "explore"
-    events, n = (1 if searches else len(inputs.events)), len(inputs.structure)
-    inner, how = config.motion.images - 2, config.sample
-    replicas = how.replicas * (2 if events else 1)
-    counts = dict.fromkeys(STAGES, 0) | {
-        "relax": 60,
-        # An escape is about 100 steps of motion, and the way down 60.
-        "explore": 160 * config.motion.explore_hops * config.motion.explore_walkers if searches else 0,
-        "sample": steps_of(how) * replicas * len(config.experiment.temperatures_k),
-        "ends": 60 * events,
-        # A band takes about 40 steps, the saddle 25 with five products of the Hessian each, its two sides 40 each.
-        "saddles": events * (40 * inner + 25 * 5 * 2 + 80),
-        # One product of the Hessian, two evaluations, for each coordinate of minimum, saddle and end.
-        "vibrations": (1 + 2 * events) * 2 * 3 * n,
-    }
-    folder = config.output.folder / "stages"
-    return tuple(Cost(s, counts[s], any(folder.glob(f"{s}.npz")) or any(folder.glob(f"{s}-*.npz"))) for s in STAGES)
+__all__ = ["run"]
 
 
 def run(
@@ -118,7 +65,8 @@ def run(
 
     With `sample.length_ps` molecular dynamics runs in each basin with the tensors in the same pass. Hops may be so frequent
     that the motion shows them; the averages are conditional, over the moments in one basin, so that exchange counts a hop
-    once. The jumps seen are counted, and their rate stands beside the saddle's.
+    once. The jumps seen are counted, and their rate stands beside the saddle's; the exchange takes it where it is the better
+    known of the two (`rates.saddle_error`).
 
     Args:
         config: a `RunConfig`, or the path of its TOML file.
@@ -259,13 +207,15 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
     depends |= {"nuclei": tensors.record.nuclei, "how": config.sample.model_dump(), "isotope": config.experiment.isotope}
     told = gauges(first.record.positions, before, minima, events, used)
     averages = _averages(config, inputs, store, depends, told, first.record, minima, tensors.record, exchange.record)
-    result = replace(result, sampled=tuple(kept.record for kept in averages))
+    hops = with_counts(exchange.record, [kept.record for kept in averages], minima, config.rates)
+    result = replace(result, sampled=tuple(kept.record for kept in averages), exchange=hops)
     if last < STAGES.index("spectra"):
         return result
 
     conditions = config.experiment.model_dump(include={"isotope", "rate_hz", "linewidth_hz", "gaussian_hz"})
     conditions |= {"axis": config.axis.model_dump(), "sizes": config.resolution.model_dump(), "x64": where["x64"]}
-    conditions |= {"reference": config.tensors.reference_ppm, "tensors": tensors.digest, "exchange": exchange.digest}
+    conditions |= {"reference": config.tensors.reference_ppm, "tensors": tensors.digest}
+    conditions |= {"exchange": digest_of_record(hops)}
     conditions |= {"sampled": [kept.digest for kept in averages], "errors": config.uncertainty.model_dump()}
     conditions |= {"t": temperatures, "same": minima.same_as.tolist()}
     spectra = tuple(
@@ -274,7 +224,7 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
             SpectraAtField,
             conditions | {"field": field},
             lambda field=field: spectra_at(
-                field, tensors.record, result.sampled, exchange.record, np.append(0, 1 + minima.same_as), config
+                field, tensors.record, result.sampled, hops, np.append(0, 1 + minima.same_as), config
             ),
         ).record
         for k, field in enumerate(config.experiment.fields_t)

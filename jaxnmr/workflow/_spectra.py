@@ -51,13 +51,18 @@ def spectra_at(
     exchange: ExchangeOfNuclei,
     barriers_as: np.ndarray,
     config: RunConfig,
+    bench: Bench | None = None,
 ) -> SpectraAtField:
     r"""A to D at one field, each nucleus counted alike, and the band.
 
     A: tensors of the first minimum. B: exchange among the tensors of the minima. C: averaged tensors of the first basin. D:
     exchange among averaged tensors. The band holds 95 % of lines with drawn tensors (each nucleus in each basin for itself,
-    equivalent ones alike), and with rates times exp(-b/kT), b of the barriers' standard deviation, and ratios of
-    populations times exp(-e/kT).
+    equivalent ones alike; the isotropic part as uncertain beside the rest as a committee's members differ there), with
+    rates times exp(-b/kT), b of the barriers' standard deviation, and ratios of populations times exp(-e/kT); counted ones
+    also with the error of the counting.
+
+    The band's ends are the order statistics between which another draw falls with 95 %; of n draws, fewer than 39, they are
+    the outermost, and hold (n - 1)/(n + 1).
 
     Args:
         field: tesla.
@@ -66,11 +71,12 @@ def spectra_at(
         exchange: of each nucleus.
         barriers_as: of each state, the event whose barrier it shares, (state,).
         config: conditions.
+        bench: programs of earlier calls at this field and under these conditions, to be used again.
 
     Raises:
         ValueError: as `jaxnmr.simulate`.
     """
-    bench, sets = Bench(field, config), alike(tensors, exchange)
+    bench, sets = bench or Bench(field, config), alike(tensors, exchange)
     weights = np.array([len(each.members) for each in sets]) / len(tensors.nuclei)
     temperatures = range(len(exchange.populations))
     with warnings.catch_warnings(record=True) as caught:
@@ -97,8 +103,8 @@ def spectra_at(
         moving = [whole(rest, t, still) for t in temperatures]
         both = [whole(of, t, fast[t]) for t, of in enumerate(means)]
         bands = [
-            _band(bench, sets, weights, (means or [rest] * len(exchange.populations))[t], exchange, t, barriers_as, config)
-            for t in temperatures
+            _band(bench, sets, weights, of, exchange, t, barriers_as, tensors.shielding_parts, config)
+            for t, of in zip(temperatures, means or [rest] * len(exchange.populations), strict=True)
         ]
     drawn = np.array([band for band in bands if band is not None]).reshape(-1, 2, len(ppm))
     empty = np.zeros((0, len(ppm)))
@@ -148,6 +154,7 @@ def _band(
     exchange: ExchangeOfNuclei,
     t: int,
     barriers_as: np.ndarray,
+    parts: np.ndarray,
     config: RunConfig,
 ) -> np.ndarray | None:
     """Ends of the band, (2, point); None where no error is known."""
@@ -157,12 +164,15 @@ def _band(
     if how.draws < 2 or not (any((e > 0).any() for e in errors) or (moves and max(how.barrier_ev, how.energy_ev) > 0)):
         return None
     rng = np.random.default_rng((how.seed, t))
+    # Of counted rates; by itself, so that lines of saddles' rates are drawn as without a motion.
+    statistical = np.random.default_rng((how.seed, t, 1)).normal(size=(how.draws, len(exchange.states), 2))
     # The lines of one size of all draws together, so that they fill whole batches.
     total, shares = np.zeros((how.draws, config.axis.points)), {}
     for draw in range(how.draws):
         factors = _factors(rng, barriers_as, how, kelvin)
         for k, each in enumerate(sets):
-            shielding = of.shielding[k] + of.shielding_error[k][:, None, None] * rng.normal(size=(len(each.states[0]), 3, 3))
+            noise = _by_parts(rng.normal(size=(len(each.states[0]), 3, 3)), parts)
+            shielding = of.shielding[k] + of.shielding_error[k][:, None, None] * noise
             efg = of.efg[k]
             if isotope(config.experiment.isotope).is_quadrupolar:
                 efg = efg + of.efg_error[k][:, None, None] * _traceless(rng, len(each.states[0]))
@@ -172,13 +182,19 @@ def _band(
                 continue
             plain, jump, share = _line(each, k, of, exchange, t), *(f[each.states[0]] for f in factors)
             p = np.asarray(plain.populations) * share
-            line = Hopping(shielding, efg, np.asarray(plain.rates) * jump[1:] / jump[0], p / p.sum())
+            out = np.asarray(plain.rates) * jump[1:] / jump[0]
+            group = int(exchange.group[each.members[0]])
+            if np.isfinite(exchange.counted[t, group]).all():
+                off = np.exp(exchange.counted[t, group] * statistical[draw, group])
+                out, p = out * off[0], np.append(p[0], p[1:] * off[1])
+            line = Hopping(shielding, efg, out, p / p.sum())
             shares.setdefault(len(p), []).append((draw, k, line))
     for jobs in shares.values():
         found = bench.hopping([line for _, _, line in jobs])
         for (draw, k, _), line in zip(jobs, found, strict=True):
             total[draw] += weights[k] * line
-    return np.quantile(total, [0.025, 0.975], axis=0)
+    # Not NumPy's own choice: between its ends another draw falls with 89 % for 32 draws.
+    return np.quantile(total, [0.025, 0.975], axis=0, method="weibull")
 
 
 def _factors(rng: np.random.Generator, barriers_as: np.ndarray, how: Uncertainty, kelvin: float) -> tuple[np.ndarray, ...]:
@@ -187,6 +203,13 @@ def _factors(rng: np.random.Generator, barriers_as: np.ndarray, how: Uncertainty
     rate, share = np.exp(-rng.normal(size=(2, len(barriers_as))) * np.array([[how.barrier_ev], [how.energy_ev]]) / kt)
     rate[0], share[0] = 1.0, 1.0
     return rate[barriers_as], share[barriers_as]
+
+
+def _by_parts(noise: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Noise with its isotropic, antisymmetric and symmetric traceless parts made larger or smaller."""
+    even = (noise + np.swapaxes(noise, 1, 2)) / 2
+    isotropic = np.trace(noise, axis1=1, axis2=2)[:, None, None] / 3 * np.eye(3)
+    return parts[0] * isotropic + parts[1] * (noise - even) + parts[2] * (even - isotropic)
 
 
 def _traceless(rng: np.random.Generator, count: int) -> np.ndarray:

@@ -3,12 +3,16 @@
 import functools
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from jaxnmr.cli import _chain, _main
-from jaxnmr.workflow import RunConfig
+from jaxnmr.dynamics import Surface
+from jaxnmr.workflow import RunConfig, seconds_of_a_call
 
 from ..workflow import toy
 
@@ -80,12 +84,24 @@ def test_bad_input_is_one_line(tmp_path, text, words):
 
 
 def test_dry_run_counts(tmp_path, monkeypatch):
-    """Stages with their evaluations, and nothing written."""
+    """Stages with their evaluations, nothing written, and nothing compiled that would cost a minute."""
     ready = functools.partial(_chain.prepared, potential=toy.surface(), tensors=toy.Tensors())
     monkeypatch.setattr(_chain, "prepared", ready)
+    monkeypatch.setattr(Surface, "energy", lambda *_: pytest.fail("evaluated"))
     planned = runner.invoke(_main.app, ["run", str(written(tmp_path)), "--dry-run"])
     assert planned.exit_code == 0, planned.output
     assert "saddles: about" in planned.output and not (tmp_path / "run").exists()
+
+
+def test_seconds_follow_the_sizes():
+    """A tenth of a second for a foundation potential, a hundredth for the small one; linear in the pairs."""
+
+    def guessed(numbers, pairs):
+        edges = SimpleNamespace(graph=SimpleNamespace(is_edge=np.ones((pairs, 1), bool)))
+        return seconds_of_a_call(Surface(jax.tree_util.Partial(lambda w, *_: w.sum(), np.zeros(numbers)), neighbors=edges))
+
+    assert 0.005 < guessed(25_000, 752) < 0.02 and 0.1 < guessed(700_000, 1772) < 0.5
+    assert guessed(25_000, 1504) == pytest.approx(2 * guessed(25_000, 752))
 
 
 def test_the_file_in_readme():

@@ -8,7 +8,7 @@ import pytest
 
 import jaxnmr as jn
 from jaxnmr.workflow._compare import compared
-from jaxnmr.workflow._config import Measured
+from jaxnmr.workflow._config import Measured, Uncertainty
 from jaxnmr.workflow._records import ExchangeOfNuclei, TensorsOfStates
 from jaxnmr.workflow._sets import alike, mean_over
 
@@ -57,6 +57,11 @@ def test_band_is_that_of_the_barrier(moved):
     assert (line.low[0] <= line.both[0] + 1e-9).mean() > 0.95 and (line.high[0] >= line.both[0] - 1e-9).mean() > 0.95
 
 
+def test_share_of_the_band():
+    """Two of n + 1 places are outside of n draws: 39 make 95 %."""
+    assert [Uncertainty(draws=n).share for n in (0, 16, 39, 64)] == [0.0, pytest.approx(15 / 17), 0.95, 0.95]
+
+
 def test_report_of_a_motion(moved):
     """Numbers of motion, averages and band, with their units; pictures as PNG too; a line for what is left out."""
     numbers = json.loads((moved.folder / "report.json").read_text())
@@ -98,12 +103,16 @@ def test_equivalent_nuclei_share_a_line():
     turned = np.einsum("ik,stkl,jl->stij", turn, base, turn)
     mixed = np.stack([turned[:, 0], base[:, 1]], axis=1)
     whole = np.stack([base, turned, mixed], axis=2)  # (state, kind, nucleus, 3, 3)
-    none = np.full((2, 3), np.nan)
-    tensors = TensorsOfStates((0, 1, 2), ("a", "b", "c"), whole[:, 0], whole[:, 1] * 1e-2, none, none)
-    hops = ExchangeOfNuclei(np.zeros(3, int), np.array([[0, 1]]), np.array([[[0.6, 0.4]]]), np.array([[[0.0, 1e5]]]))
+    none, nothing = np.full((2, 3), np.nan), np.full((1, 2, 2), np.nan)
+    tensors = TensorsOfStates((0, 1, 2), ("a", "b", "c"), whole[:, 0], whole[:, 1] * 1e-2, none, none, np.ones(3))
+    hops = ExchangeOfNuclei(
+        np.zeros(3, int), np.array([[0, 1]]), np.array([[[0.6, 0.4]]]), np.array([[[0.0, 1e5]]]), nothing
+    )
     sets = alike(tensors, hops)
     assert [each.members for each in sets] == [(0, 1), (2,)]
     np.testing.assert_allclose(mean_over(sets[0], tensors.shielding), base[:, 0], atol=1e-9)
-    apart = ExchangeOfNuclei(np.array([0, 1, 0]), np.array([[0, 1], [0, 1]]), np.full((1, 2, 2), 0.5), np.zeros((1, 2, 2)))
+    apart = ExchangeOfNuclei(
+        np.array([0, 1, 0]), np.array([[0, 1], [0, 1]]), np.full((1, 2, 2), 0.5), np.zeros((1, 2, 2)), nothing
+    )
     apart.rates[0, :, 1] = 1e5, 2e5
     assert [each.members for each in alike(tensors, apart)] == [(0,), (1,), (2,)]

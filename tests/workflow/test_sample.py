@@ -5,9 +5,10 @@ import pytest
 
 import jaxnmr as jn
 from jaxnmr.workflow._basins import conditional, gauges
-from jaxnmr.workflow._config import Sampling
+from jaxnmr.workflow._config import Rates, Sampling
+from jaxnmr.workflow._counted import with_counts
 from jaxnmr.workflow._hops import Event, proton_hops
-from jaxnmr.workflow._records import Ends
+from jaxnmr.workflow._records import Ends, ExchangeOfNuclei
 from jaxnmr.workflow._sample import check_sampling, sampled, starts_of, steps_of
 
 from . import toy
@@ -67,6 +68,15 @@ def test_hops_are_in_no_average_and_are_counted(tmp_path):
     htst = attempt * across * np.exp(-toy.barrier() / kt)
     # Friction of 20 per ps and an anharmonic well take up to a half of it; a jump counted at each crossing of the top adds.
     assert 0.4 * htst < found.rates[0, 1, 0] < 1.1 * htst
+    # The exchange takes that rate, and not the saddle's, with its shares; nothing is left of the other.
+    before = ExchangeOfNuclei(
+        np.array([0]), np.array([[0, 1]]), np.array([[[0.5, 0.5]]]), np.array([[[0.0, htst]]]), np.full((1, 1, 2), np.nan)
+    )
+    taken = with_counts(before, [found], toy_gauges()[0], Rates())
+    assert taken.rates[0, 0, 1] == pytest.approx(found.rates[0, 1, 0], rel=0.02) and taken.counted[0, 0, 0] < 0.15
+    np.testing.assert_allclose(taken.populations[0, 0], p, atol=0.01)
+    kept = with_counts(before, [found], toy_gauges()[0], Rates(saddle_error=0.01))
+    assert kept.rates[0, 0, 1] == htst
 
 
 def test_a_motion_goes_on_where_it_was_stopped(tmp_path, monkeypatch):

@@ -1,0 +1,90 @@
+"""Rates that the motion has counted: taken where they are the better known, of equivalent groups together."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jaxnmr.workflow._config import Rates
+from jaxnmr.workflow._counted import with_counts
+from jaxnmr.workflow._records import Ends, ExchangeOfNuclei, Sampled
+
+K, SHARES, TIME = 4e11, np.array([0.6, 0.4]), 500.0  # s⁻¹, and ps in all of each group
+
+
+def ends(same_as=(0, 0)):
+    """Two groups of one event each."""
+    return Ends(("a", "b"), np.zeros((2, 1, 3)), np.zeros(2), np.ones(2, bool), np.array(same_as), (0, 1), ((0,), (1,)))
+
+
+def exchange():
+    """With the saddles' rates."""
+    populations, rates = np.full((1, 2, 2), 0.5), np.zeros((1, 2, 2))
+    rates[..., 1] = 1e11
+    return ExchangeOfNuclei(np.array([0, 1]), np.array([[0, 1], [0, 2]]), populations, rates, np.full((1, 2, 2), np.nan))
+
+
+def motion(rng, time=TIME):
+    """Jumps of a telegraph process with rate K out of the first basin, in detailed balance."""
+    spent, none = time * np.tile(SHARES, (2, 1)), np.zeros((3, 2))
+    jumps = np.zeros((2, 2, 2), int)
+    jumps[:, 1, 0] = rng.poisson(K * 1e-12 * spent[:, 0])
+    jumps[:, 0, 1] = np.maximum(jumps[:, 1, 0] + rng.integers(-1, 2, 2), 0)
+    tensors, nothing = np.zeros((3, 2, 3, 3)), np.full((2, 2, 2), np.nan)
+    return Sampled(
+        298.0, np.array([298.0, 1.0]), time, 1, *(tensors,) * 4, *(none,) * 3, spent, jumps, nothing, nothing, spent / time
+    )
+
+
+def test_counts_in_the_place_of_saddles():
+    """Both groups together: the rate within three of the errors that are told, and so is the share; shares sum to one."""
+    found = with_counts(exchange(), [motion(np.random.default_rng(0))], ends(), Rates())
+    error = found.counted[0]
+    assert (error[:, 0] < 0.07).all() and (error[:, 1] >= error[:, 0]).all()
+    np.testing.assert_array_equal(found.rates[0, 0], found.rates[0, 1])
+    assert abs(found.rates[0, 0, 1] / K - 1) < 3 * error[0, 0] and found.rates[0, 0, 0] == 0
+    p = found.populations[0, 0]
+    assert p.sum() == pytest.approx(1) and abs(np.log(p[1] / p[0] * SHARES[0] / SHARES[1])) < 3 * error[0, 1]
+
+
+def test_kinds_of_events_are_counted_apart():
+    """Events that differ have rates of their own, with larger errors."""
+    together = with_counts(exchange(), [motion(np.random.default_rng(1))], ends(), Rates())
+    apart = with_counts(exchange(), [motion(np.random.default_rng(1))], ends((0, 1)), Rates())
+    assert apart.rates[0, 0, 1] != apart.rates[0, 1, 1]
+    assert (apart.counted[0, :, 0] > 1.2 * together.counted[0, :, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("how", "time"),
+    [
+        (Rates(counted="never"), TIME),
+        (Rates(theory="eyring"), TIME),  # the motion is classical
+        (Rates(), 5.0),  # fewer than five jumps each way
+        (Rates(saddle_error=0.02), TIME),  # the saddle is known better
+    ],
+)
+def test_saddles_stay(how, time):
+    """To the last bit, and nothing says that it was counted."""
+    before = exchange()
+    found = with_counts(before, [motion(np.random.default_rng(2), time)], ends(), how)
+    np.testing.assert_array_equal(found.rates, before.rates)
+    np.testing.assert_array_equal(found.populations, before.populations)
+    assert np.isnan(found.counted).all() and with_counts(before, [], ends(), Rates()) is before
+
+
+def test_jumps_past_the_first_basin_tell_no_star():
+    """Three basins of which two exchange directly: the estimate is of stars alone, so that the saddles' rates stay."""
+    of = exchange()
+    of = dataclasses.replace(
+        of, states=np.array([[0, 1, 2]]), populations=np.full((1, 1, 3), 1 / 3), rates=np.full((1, 1, 3), 1e11)
+    )
+    of = dataclasses.replace(of, counted=np.full((1, 1, 2), np.nan))
+    found = motion(np.random.default_rng(3))
+    jumps = 50 * (1 - np.eye(3, dtype=int))[None]
+    found = dataclasses.replace(found, jumps=jumps, spent_ps=np.full((1, 3), 100.0))
+    minima = dataclasses.replace(ends((0, 1)), groups=(0, 0), atoms=((0, 1),))
+    assert np.isnan(with_counts(of, [found], minima, Rates()).counted).all()
+    jumps[0, 1, 2] = jumps[0, 2, 1] = 0
+    taken = with_counts(of, [found], minima, Rates())
+    np.testing.assert_allclose(taken.rates[0, 0, 1:], 0.5e12)
