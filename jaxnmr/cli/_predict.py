@@ -13,19 +13,31 @@ import typer
 
 import jaxnmr as jn
 from jaxnmr.cli._say import Failure, say, warnings_to
+from jaxnmr.saving import written_aside
 
 __all__ = ["predict"]
 
 
 def predict(
-    structures: Path, model: Path, output: Path, frame: int | None, *, force: bool, x64: bool, as_json: bool
+    structures: Path,
+    model: Path,
+    output: Path,
+    frame: int | None,
+    *,
+    energies: bool,
+    force: bool,
+    x64: bool,
+    as_json: bool,
 ) -> None:
     """Read, predict, write.
 
     Raises:
-        Failure: an ending that is not known, a file that exists, several structures for magres.
+        Failure: an ending that is not known, a file that exists, several structures or energies for magres.
         ValueError: what the library refuses.
     """
+    energies = energies or model.suffix.lower() == ".nqx"
+    if energies and output.suffix.lower() not in (".xyz", ".extxyz"):
+        raise Failure(f"output: {output.name!r} does not end in .xyz or .extxyz, which hold energies and forces.")
     if output.suffix.lower() not in (".magres", ".xyz", ".extxyz"):
         raise Failure(f"output: {output.name!r} does not end in .magres, .xyz or .extxyz.")
     if not output.parent.is_dir() or not os.access(output.parent, os.W_OK | os.X_OK):
@@ -34,6 +46,9 @@ def predict(
         raise Failure(f"output: {output} exists; add --force to replace it, or name another.")
     if x64:
         jax.config.update("jax_enable_x64", True)
+    if energies:
+        _energies(structures, model, output, frame, as_json)
+        return
     with warnings_to([]):
         network = jn.load_tensor_model(model)
         asked = [name for name in ("shielding", "efg") if name in [prop.name for prop in network.properties]]
@@ -59,6 +74,47 @@ def predict(
         else:
             say(f"{name}: none; the model has learnt nothing of {', '.join(without)}")
     say(f"Wrote {output}")
+
+
+def _energies(structures: Path, model: Path, output: Path, frame: int | None, as_json: bool) -> None:
+    """Energy, forces and stress of each frame, as `jaxnmr train` and ASE read them."""
+    texts, rows = [], []
+    with warnings_to([]):
+        potential = jn.load_potential(model)
+        frames = jn.structure.read_all(structures) if frame is None else (jn.structure.read(structures, frame=frame),)
+        for number, structure in enumerate(frames):
+            found = potential.energy_forces_stress(structure)
+            texts.append(_frame(structure, found.energy, found.forces, found.stress))
+            largest = float(np.linalg.norm(found.forces, axis=1).max())
+            row: dict[str, Any] = {"energy_ev": found.energy, "largest_force_ev_per_angstrom": largest}
+            rows.append({"frame": number} | row if len(frames) > 1 else row)
+    with written_aside(output) as aside:
+        aside.write_text("".join(texts), encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    each = np.array([row["energy_ev"] / len(structure) for row, structure in zip(rows, frames, strict=True)])
+    largest = max(row["largest_force_ev_per_angstrom"] for row in rows)
+    spread = f"{each[0]:.6g}" if len(each) == 1 else f"{each.min():.6g} to {each.max():.6g}"
+    say(f"energy: {spread} eV/atom; largest force {largest:.3g} eV/Å")
+    say(f"Wrote {output}")
+
+
+def _frame(structure: jn.Structure, energy: float, forces: np.ndarray, stress: np.ndarray | None) -> str:
+    """One frame of extxyz."""
+
+    def numbers(values: np.ndarray) -> str:
+        return " ".join(repr(float(value)) for value in np.ravel(values))
+
+    head = ["Properties=species:S:1:pos:R:3:forces:R:3", f"energy={float(energy)!r}"]
+    if structure.cell is not None:
+        periodic = " ".join("T" if each else "F" for each in structure.pbc)
+        head = [f'Lattice="{numbers(np.asarray(structure.cell))}"', *head, f'pbc="{periodic}"']
+    if stress is not None:
+        head.append(f'stress="{numbers(stress)}"')
+    rows = zip(structure.species, np.asarray(structure.positions), forces, strict=True)
+    lines = [f"{symbol} {numbers(position)} {numbers(force)}" for symbol, position, force in rows]
+    return "\n".join([str(len(structure)), " ".join(head), *lines]) + "\n"
 
 
 def _rows(network: jn.TensorModel, structure: jn.Structure, asked: list[str], number: int | None) -> list[dict]:

@@ -48,20 +48,24 @@ def train(
 
 def predict(
     structures: Annotated[Path, typer.Argument(help="extxyz, magres or OUTCAR.", show_default=False)],
-    model: Annotated[Path, typer.Option("--model", "-m", help="A tensor model, .safetensors.", show_default=False)],
+    model: Annotated[Path, typer.Option("--model", "-m", help="A tensor model, or a potential.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help=".magres (one structure), or .extxyz.", show_default=False)],
     frame: Annotated[
         int | None, typer.Option(help="Which frame of several, from 0; all of them by default.", show_default=False)
     ] = None,
+    energies: Annotated[
+        bool, typer.Option("--energies", help="The model is a potential: energies, forces, stresses.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
     x64: Annotated[bool, typer.Option("--x64", help="Double precision.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Isotropic values and uncertainties on stdout as JSON.")] = False,
 ) -> None:
-    """Predict shieldings and field gradients of every atom.
+    """Predict shieldings and field gradients of every atom, or energies and forces.
 
-    Written as a calculation's would have been.
+    Written as a calculation's would have been. With --energies, or foundation weights (.nqx), a potential's energy, forces
+    and stress of each frame go to extxyz, as ASE and `jaxnmr train` read them.
     """
     with plainly("predict"):
         from jaxnmr.cli import _predict
 
-        _predict.predict(structures, model, output, frame, force=force, x64=x64, as_json=as_json)
+        _predict.predict(structures, model, output, frame, energies=energies, force=force, x64=x64, as_json=as_json)

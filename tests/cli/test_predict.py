@@ -8,9 +8,10 @@ from typer.testing import CliRunner
 
 import jaxnmr as jn
 from jaxnmr.cli import _main
-from jaxnmr.potential import save_tensor_model
+from jaxnmr.potential import save_potential, save_tensor_model
+from jaxnmr.potential.training import read_samples
 from jaxnmr.structure import Structure, write
-from tests.potential.small import small_tensor_model
+from tests.potential.small import CONFIG, small_potential, small_tensor_model
 
 pytest.importorskip("safetensors")
 runner = CliRunner()
@@ -59,6 +60,30 @@ def test_all_frames_as_extxyz(folder):
     assert "shielding: median uncertainty" in done.stderr
     one, two = jn.structure.read_all(folder / "out.extxyz")
     np.testing.assert_allclose(one.efg, two.efg, atol=1e-9)
+
+
+def test_energies_and_forces_that_others_read(folder):
+    """Those of the potential, in ASE and as labels to train on; a molecule has no stress."""
+    potential = small_potential(CONFIG.model_copy(update={"n_layers": 1}))
+    save_potential(potential, folder / "p.safetensors")
+    water = Structure(["O", "H", "H"], np.array([[0, 0, 0], [0.96, 0, 0], [-0.3, 0.9, 0]]))
+    write([jn.structure.read(folder / "one.extxyz"), water], folder / "both.extxyz")
+    target = folder / "energies.extxyz"
+    arguments = ["predict", str(folder / "both.extxyz"), "-m", str(folder / "p.safetensors"), "--energies"]
+    done = runner.invoke(_main.app, [*arguments, "-o", str(target), "--json"])
+    assert done.exit_code == 0, done.output
+    rows, samples = json.loads(done.stdout), read_samples([target])
+    atoms = pytest.importorskip("ase.io").read(target, ":")
+    for row, sample, peer in zip(rows, samples, atoms, strict=True):
+        expected = potential.energy_forces_stress(sample.structure)
+        assert row["energy_ev"] == pytest.approx(expected.energy, rel=1e-12)
+        np.testing.assert_allclose(sample.forces, expected.forces, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(peer.get_forces(), expected.forces, rtol=1e-10, atol=1e-12)
+        assert peer.get_potential_energy() == pytest.approx(sample.energy, rel=1e-12) == expected.energy
+    np.testing.assert_allclose(samples[0].stress, potential.stress(samples[0].structure), rtol=1e-10, atol=1e-12)
+    assert np.isnan(samples[1].stress).all()
+    done = runner.invoke(_main.app, [*arguments, "-o", str(folder / "energies.magres")])
+    assert done.exit_code == 2 and "does not end in .xyz or .extxyz" in done.stderr
 
 
 @pytest.mark.parametrize(
