@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +10,12 @@ import numpy as np
 from jaxnmr.potential._potential import Potential
 from jaxnmr.potential._tensor_model import TensorModel
 from jaxnmr.potential.training._samples import Sample
+from jaxnmr.structure import Batch
 
 __all__ = ["Comparison", "compare"]
+
+# Structures of up to so many times the atoms of another are given the same room.
+_SPREAD = 2.0
 
 
 class Comparison(NamedTuple):
@@ -75,8 +79,8 @@ def compare(model: Potential | TensorModel, samples: Sequence[Sample]) -> tuple[
     if isinstance(model, Potential):
         return _of_potential(model, samples)
     found: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
-    for sample in samples:
-        predictions = model.evaluate(model.prepare([sample.structure]))[0]
+    for sample, batch in zip(samples, _alike(model, samples), strict=True):
+        predictions = model.evaluate(batch)[0]
         for prop, given, (values, uncertainty) in zip(model.properties, sample.values, predictions, strict=True):
             if prop.pooling != "none":
                 if not np.isnan(given).any():
@@ -95,10 +99,26 @@ def compare(model: Potential | TensorModel, samples: Sequence[Sample]) -> tuple[
     return tuple(results)
 
 
+def _alike(model: Potential | TensorModel, samples: Sequence[Sample]) -> Iterator[Batch]:
+    """Each structure by itself, in few sizes of arrays: compiling costs more than computing a little in vain."""
+    least = [model.prepare([sample.structure]) for sample in samples]
+    sizes: dict[int, tuple[int, int]] = {}
+    group: list[int] = []
+    for k in sorted(range(len(least)), key=lambda k: least[k].graph.n_atoms):
+        if group and least[k].graph.n_atoms > _SPREAD * least[group[0]].graph.n_atoms:
+            group = []
+        group.append(k)
+        room = least[k].graph.n_atoms, max(least[each].graph.n_neighbors for each in group)
+        sizes |= dict.fromkeys(group, room)
+    for k, sample in enumerate(samples):
+        atoms, neighbors = sizes[k]
+        yield model.prepare([sample.structure], n_atoms=atoms, n_neighbors=neighbors)
+
+
 def _of_potential(potential: Potential, samples: Sequence[Sample]) -> tuple[Comparison, ...]:
     energy, forces, stress = [], [], []
-    for sample in samples:
-        result, n = potential.energy_forces_stress(sample.structure), len(sample.structure)
+    for sample, batch in zip(samples, _alike(potential, samples), strict=True):
+        result, n = potential.evaluate(batch)[0], len(sample.structure)
         if np.isfinite(sample.energy):
             energy.append((sample.energy / n, result.energy / n))
         if not np.isnan(sample.forces).any():
