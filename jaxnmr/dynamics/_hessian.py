@@ -13,8 +13,8 @@ from jaxnmr.dynamics._surface import Surface
 
 __all__ = ["dense_hessian", "lowest_modes"]
 
-COLUMNS = 32
-"""Columns of a Hessian that are computed side by side."""
+COLUMNS = 8
+"""Columns of a Hessian that are computed side by side: more of a network's do not fit into a processor's cache."""
 
 
 def dense_hessian(

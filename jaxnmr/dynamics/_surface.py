@@ -170,6 +170,12 @@ class Surface(eqx.Module):
             return None
         return neighbors.update(jax.lax.stop_gradient(positions), self.cell if cell is None else cell)
 
+    def at_rest(self, positions: Array) -> Surface:
+        """The surface with the neighbours of one place, in rows as short as they may be where that can be had."""
+        if hasattr(self.neighbors, "tight") and is_concrete(positions, self.cell):
+            return self.with_neighbors(self.neighbors.tight(positions, self.cell))
+        return self.with_neighbors(self.renew(self.neighbors, positions))
+
     def carried(self, neighbors: Any, positions: Array, cell: Any = None) -> tuple[Any, Any]:
         """What a loop that renews the neighbours carries: their arrays, of the types that they will have, and the rest."""
         if neighbors is None:

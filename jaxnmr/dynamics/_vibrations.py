@@ -158,7 +158,7 @@ def vibrations(
     moving = np.flatnonzero(np.repeat(~np.asarray(surface.fixed or [False] * len(positions)), positions.shape[1]))
     if lowest is not None and not 0 < lowest <= len(moving):
         raise ValueError(f"lowest: got {lowest}; give 1 to {len(moving)}.")
-    surface = surface.with_neighbors(surface.renew(surface.neighbors, positions))
+    surface = surface.at_rest(positions)
     if lowest is None:
         result = _dense(surface, positions, kind, tuple(moving.tolist()), columns)
     else:

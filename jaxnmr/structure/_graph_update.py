@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -66,7 +67,7 @@ class NeighborList(eqx.Module):
     def allocate(
         cls, atoms: Structure | Atoms, cutoff: float, *, skin: float = 0.1, n_neighbors: int | None = None
     ) -> NeighborList:
-        """A list with room for a sixth more neighbours than there are now.
+        """A list with room for more neighbours than there are now, by the root of their number.
 
         A short skin pays: a longer row costs a network more at every step than the search does now and then.
 
@@ -74,7 +75,7 @@ class NeighborList(eqx.Module):
             atoms: where the atoms are at first; composition and periodicity stay from then on.
             cutoff: Å.
             skin: Å; 0 renews the list at every step.
-            n_neighbors: length of a row; the `bucket` after 7/6 of the longest unless given.
+            n_neighbors: length of a row; the `bucket` after the longest and its root unless given.
 
         Raises:
             ValueError: as `neighbor_graph`, a negative skin, or a row shorter than needed at once.
@@ -87,7 +88,7 @@ class NeighborList(eqx.Module):
         # Counted a little further: rounding under jit must not find one more at the edge.
         i, *_ = neighbor_pairs(structure, reach + 1e-4)
         longest = int(np.bincount(i, minlength=1).max())
-        width = bucket(longest + longest // 6) if n_neighbors is None else n_neighbors
+        width = bucket(longest + math.isqrt(longest)) if n_neighbors is None else n_neighbors
         if width < longest:
             raise ValueError(f"n_neighbors: got {width}, but an atom has {longest}; give at least that.")
         graph = jax.tree.map(jnp.asarray, neighbor_graph(structure, reach, n_neighbors=width))
@@ -118,14 +119,18 @@ class NeighborList(eqx.Module):
             cell: Å; the cell of the last renewal unless given.
         """
         positions = jnp.asarray(positions, self.reference.dtype)[: self.n_atoms]
-        cell = self.cell if cell is None else jnp.asarray(cell, self.cell.dtype)
-        # A distance changes by what both atoms have moved and by what the cell adds to the image's lattice vector; one
-        # more cell than the list has along each vector is counted, for images that are not in it yet.
-        moved = jnp.sqrt(jnp.max(jnp.sum((positions - self.reference) ** 2, axis=-1)))
-        cells = jnp.max(jnp.abs(jnp.asarray(self.graph.shifts)), axis=(0, 1)) + jnp.asarray(self.pbc, jnp.int32)
-        deformed = jnp.sum(cells.astype(cell.dtype) * jnp.sqrt(jnp.sum((cell - self.cell) ** 2, axis=-1)))
-        needed = 2 * moved + deformed >= self.skin
-        return self._renewed(needed, positions, cell)
+        return _updated(self, positions, self.cell if cell is None else jnp.asarray(cell, self.cell.dtype))
+
+    def tight(self, positions: Float[Numbers, "atom 3"], cell: Float[Numbers, "3 3"] | None = None) -> NeighborList:
+        """The list for one place where the atoms stay, in rows as short as they may be; made on the Python side.
+
+        Args:
+            positions: Å.
+            cell: Å; the cell of the last renewal unless given.
+        """
+        structure = self._structure(positions, cell)
+        width = neighbor_graph(structure, self.cutoff + 1e-4).n_neighbors
+        return NeighborList.allocate(structure, self.cutoff, skin=0.0, n_neighbors=width)
 
     def grow(self, positions: Float[Numbers, "atom 3"], cell: Float[Numbers, "3 3"] | None = None) -> NeighborList:
         """A list that is long enough, made on the Python side when `overflowed` has turned true.
@@ -134,14 +139,7 @@ class NeighborList(eqx.Module):
             positions: Å, where the list was too short.
             cell: Å; the cell of the last renewal unless given.
         """
-        numbers = np.asarray(self.graph.numbers)[: self.n_atoms]
-        cell = self.cell if cell is None else cell
-        structure = Structure(
-            [ELEMENTS[number - 1] for number in numbers],
-            np.asarray(positions)[: self.n_atoms],
-            np.asarray(cell) if any(self.pbc) else None,
-            self.pbc,
-        )
+        structure = self._structure(positions, cell)
         grown = NeighborList.allocate(structure, self.cutoff, skin=self.skin)
         # If the images were enough the rows were too short, somewhere on the way if not at these positions.
         rows_were_short = all(now <= before for now, before in zip(grown.images, self.images, strict=True))
@@ -149,6 +147,16 @@ class NeighborList(eqx.Module):
         if grown.graph.n_neighbors >= least:
             return grown
         return NeighborList.allocate(structure, self.cutoff, skin=self.skin, n_neighbors=least)
+
+    def _structure(self, positions: Any, cell: Any) -> Structure:
+        numbers = np.asarray(self.graph.numbers)[: self.n_atoms]
+        cell = self.cell if cell is None else cell
+        return Structure(
+            [ELEMENTS[number - 1] for number in numbers],
+            np.asarray(positions)[: self.n_atoms],
+            np.asarray(cell) if any(self.pbc) else None,
+            self.pbc,
+        )
 
     def _search(self, positions: Float[Array, "system real 3"], cell: Float[Array, "system 3 3"]) -> tuple[Array, ...]:
         reach, width = self.cutoff + self.skin, self.graph.n_neighbors
@@ -194,3 +202,13 @@ class NeighborList(eqx.Module):
         neighbors, shifts, overflowed, reference, cell = jax.tree.map(lambda array: array[0], state)
         graph = Graph(jnp.asarray(graph.numbers), neighbors, shifts, jnp.asarray(graph.structure), graph.cutoff)
         return NeighborList(graph, overflowed, reference, cell, self.cutoff, self.skin, self.pbc, self.images)
+
+
+@eqx.filter_jit
+def _updated(old: NeighborList, positions: Float[Array, "real 3"], cell: Float[Array, "3 3"]) -> NeighborList:
+    # A distance changes by what both atoms have moved and by what the cell adds to the image's lattice vector; one more
+    # cell than the list has along each vector is counted, for images that are not in it yet.
+    moved = jnp.sqrt(jnp.max(jnp.sum((positions - old.reference) ** 2, axis=-1)))
+    cells = jnp.max(jnp.abs(jnp.asarray(old.graph.shifts)), axis=(0, 1)) + jnp.asarray(old.pbc, jnp.int32)
+    deformed = jnp.sum(cells.astype(cell.dtype) * jnp.sqrt(jnp.sum((cell - old.cell) ** 2, axis=-1)))
+    return old._renewed(2 * moved + deformed >= old.skin, positions, cell)
