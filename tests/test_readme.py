@@ -34,7 +34,7 @@ def test_first_screen():
     """About a dozen lines of code and two set-up commands stand on the first screen."""
     first = [line for line in python_blocks()[0].splitlines() if line.strip()]
     assert len(first) <= 14
-    assert setup_commands() == ["pip install '.[plot]' && jaxnmr demo", "pip install '.[test]' && pytest"]
+    assert setup_commands() == ["pip install '.[plot,atoms]' && jaxnmr demo", "pip install '.[test]' && pytest"]
 
 
 def test_pictures_exist():

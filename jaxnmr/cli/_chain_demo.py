@@ -72,7 +72,7 @@ def khco3(folder: Path, tell: Callable[[str], None]) -> Told:
             },
             "axis": {"ppm": [300.0, -50.0], "points": 512},
             "sample": {"length_ps": 0.25, "warmup_ps": 0.05, "replicas": 1},
-            "uncertainty": {"draws": 16, "barrier_ev": 0.02, "energy_ev": 0.01},
+            "uncertainty": {"draws": 40, "barrier_ev": 0.02, "energy_ev": 0.01},
             "output": {"folder": folder},
         }
     )

@@ -55,16 +55,16 @@ def demo(
         "jaxnmr-demo.png"
     ),
     csv: Annotated[Path | None, typer.Option(help="A folder for CSV files, one a field.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="One rate a decade and a coarser axis.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="The figure alone, one rate a decade and a coarser axis.")] = False,
     chain: Annotated[
-        bool, typer.Option("--chain", help="Then the whole chain on KHCO3, in a folder named as the figure; minutes.")
-    ] = False,
+        bool, typer.Option(help="The whole chain on KHCO3 too, in a folder named as the figure; two to three minutes.")
+    ] = True,
 ) -> None:
-    """Draw 17O MAS spectra of two oxygens that trade places.
+    """Draw 17O MAS spectra of two oxygens that trade places; then go from a crystal to such a spectrum.
 
-    From frozen hops to the fastest ones. With --chain the second part goes from the crystal of KHCO3 to its spectra with and
-    without motion, with the models that come along: a folder with report.html, report.json and pictures. It needs the extra
-    "atoms".
+    The figure goes from frozen hops to the fastest ones. The second part goes from the crystal of KHCO3 to its spectra with
+    and without motion, with the models that come along: a folder with report.html, report.json and pictures. It needs the
+    extra "atoms", and is left out without it.
     """
     if output.suffix.lower() not in FORMATS:
         raise typer.BadParameter(f"{output.name!r} does not end in {', '.join(FORMATS)}.", param_hint="--output")
@@ -127,7 +127,7 @@ def demo(
         )
     for path in (output, *tables):
         console.print(f"Wrote {path}", highlight=False, markup=False, soft_wrap=True)
-    if chain:
+    if chain and not quick:
         _chain_of_demo(output.with_suffix(""))
 
 

@@ -87,15 +87,16 @@ def test_second_order_shift_moves_with_the_second_transition():
 
 
 def test_the_chain_follows(tmp_path, no_physics, monkeypatch):
-    """Where asked for: its folder has the figure's name; times stand apart; it is left out where a package is missing."""
+    """Unless told not to: its folder has the figure's name; times stand apart; it is left out where a package is missing."""
     picture = tmp_path / "a.png"
-    done = runner.invoke(_main.app, ["demo", "--chain", "--output", str(picture)])
+    done = runner.invoke(_main.app, ["demo", "--output", str(picture)])
     assert done.exit_code == 0, done.output
     assert "took 7 s, 3 s of these to compile" in done.output
     assert str(tmp_path / "a") in done.output.replace("\n", "") and "A line." in done.output
-    assert "took 7 s" not in runner.invoke(_main.app, ["demo", "--output", str(picture)]).output
+    for flag in ("--quick", "--no-chain"):
+        assert "took 7 s" not in runner.invoke(_main.app, ["demo", flag, "--output", str(picture)]).output
     monkeypatch.setattr(_chain_demo, "missing", lambda: "vesin")
-    done = runner.invoke(_main.app, ["demo", "--chain", "--output", str(picture)])
+    done = runner.invoke(_main.app, ["demo", "--output", str(picture)])
     assert done.exit_code == 0 and "needs vesin: pip install 'jaxnmr[atoms]'" in done.output.replace("\n", " ")
 
 
