@@ -70,13 +70,39 @@ def test_report_of_a_motion(moved):
     mean = np.trace(moved.sampled[0].shielding[0, 0]) / 3
     assert averaged["shift_ppm"] == pytest.approx(toy.REFERENCE - mean)
     assert averaged["average_that_holds"] == "mean tensor" and averaged["omega_0_tau"] < 1e-2
-    assert event["rates"][0]["md_jumps"] == [0, 0] and "md_rate_per_s" not in event["rates"][0]
+    rate = event["rates"][0]
+    assert rate["md_jumps"] == [0, 0] and "md_rate_per_s" not in rate
+    assert rate["rate_taken"] == "htst" and rate["rate_taken_per_s"] == rate["rate_per_s"]
     assert numbers["motion"][0]["length_ps"] == pytest.approx(3.8, abs=0.05)
     differ = numbers["spectra"][0]["differ"]
     assert differ["A-D"] > 0.5 > differ["B-D"] > 0.005 and numbers["spectra"][0]["band_of"] == "D"
     for name in ("structure.png", "spectra-9.4T.png", "sites.png", "spectrum-D-9.4T-298K.csv", "band-D-9.4T-298K.csv"):
         assert (moved.folder / name).stat().st_size > 500
     assert "jump" in (moved.folder / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_takes_what_its_motion_counted(tmp_path):
+    """At 2000 K the proton hops some hundred times: the report says whose rate was taken; D stands at counted shares."""
+    how = {"length_ps": 30.0, "warmup_ps": 1.0, "replicas": 4, "every": 20, "friction_per_ps": 20.0}
+    config = toy.config(
+        tmp_path, experiment__temperatures_k=[2000.0], **{f"sample__{k}": v for k, v in how.items()}, uncertainty__draws=40
+    )
+    found = jn.run(config, potential=toy.surface(), tensors=toy.Tensors())
+    numbers = json.loads((found.folder / "report.json").read_text())
+    rate = numbers["events"][0]["rates"][0]
+    assert rate["rate_taken"] == "counted" and rate["rate_taken_per_s"] == pytest.approx(rate["md_rate_per_s"], rel=0.02)
+    # Friction takes much of the harmonic rate: with the saddle's the exchange would be another.
+    assert rate["rate_taken_per_s"] < 0.9 * rate["rate_per_s"]
+    assert any("hops so often" in remark for remark in numbers["remarks"])
+    assert "(counted)" in (found.folder / "report.html").read_text()
+    shift = toy.REFERENCE - np.trace(found.sampled[0].shielding[:, 0], axis1=-2, axis2=-1) / 3
+    d, p = found.both(), np.array(rate["populations_taken"])
+    assert p.sum() == pytest.approx(1) and abs(shift[1] - shift[0]) > 50
+    assert float(d.ppm[np.argmax(d.intensity)]) == pytest.approx(shift @ p, abs=0.5)
+    # The counting is uncertain by some per cent: so is the place of the line, in the band.
+    low, high = found.spectra[0].low[0], found.spectra[0].high[0]
+    assert (high - low).max() > 0.05 * np.asarray(d.intensity).max()
 
 
 def test_a_measured_line_is_scaled(moved, tmp_path):
