@@ -25,7 +25,8 @@ class Settings(BaseModel):
         learning_rate: largest; it rises over `warmup` of all steps and falls along a cosine to `final_rate` of it.
         warmup: share of all steps.
         final_rate: share of the learning rate at the end.
-        weight_decay: of AdamW.
+        weight_decay: of AdamW. Heads on frozen features of a thousand atoms want about 1: with much less they learn
+            the sites by heart.
         clip: largest norm of a gradient.
         ema: decay of the running mean of parameters, which is what is validated and kept.
         patience: epochs without a better validation after which to stop; None for never.
