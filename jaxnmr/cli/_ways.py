@@ -105,17 +105,29 @@ def rates(
         places: list[Any] = [low.positions, high.positions]
         try:
             if refine:
-                places[0] = jn.dynamics.minimise(surface, places[0], max_force=1e-4, max_steps=3000).positions
+                left = jn.dynamics.minimise(surface, places[0], max_force=1e-4, max_steps=3000)
                 soft = jn.dynamics.vibrations(surface, places[1], lowest=1).displacement(0)
-                places[1] = jn.dynamics.dimer(surface, places[1], soft, max_force=1e-4, sides=False).positions
+                top = jn.dynamics.dimer(surface, places[1], soft, max_force=1e-4)
+                places = [left.positions, top.positions, _other_side(left, top)]
         except SearchError as stopped:
             job.finish({"converged": False, "rates_per_s": None}, str(stopped))
-        points = [jn.dynamics.vibrations(surface, r) for r in places]
-        k = jn.rates.eyring(points[0], points[1], t, tunnelling=correction, quantum=not classical, degeneracy=degeneracy)
+        points = [jn.dynamics.vibrations(surface, r, max_force=0.05) for r in places]
+        # Without a search the other side is not known: Eckart's barrier is then taken to be symmetric.
+        product = points[2] if len(points) > 2 else None
+        k = jn.rates.eyring(
+            points[0],
+            points[1],
+            t,
+            product=product,
+            tunnelling=correction,
+            quantum=not classical,
+            degeneracy=degeneracy,
+        )
     k = np.asarray(k, np.float64)
     report: dict[str, Any] = {
         "converged": True,
         "barrier_ev": float(points[1].energy - points[0].energy),
+        "back_barrier_ev": None if product is None else float(points[1].energy - product.energy),
         "temperatures_k": t.tolist(),
         "rates_per_s": k.tolist(),
         "imaginary_per_cm": float(np.min(np.asarray(points[1].wavenumbers))),
@@ -131,6 +143,19 @@ def rates(
     for name in job.named(PICTURES):
         draw(_arrhenius(t, k, report), name)
     job.finish(report)
+
+
+def _other_side(left: Any, top: Any) -> Any:
+    """Where the saddle leads to from the minimum that is left; it is told by its energy, so that an image of it does too."""
+    energies = np.asarray(top.sides.energy)
+    near = int(np.argmin(np.abs(energies - float(left.energy))))
+    if abs(energies[near] - float(left.energy)) > 2e-3:
+        a, b = energies - float(left.energy)
+        raise Failure(
+            f"saddle: leads to minima at {a:+.4f} and {b:+.4f} eV from the minimum that was given; give one of these, or "
+            "another saddle (--as-is takes both as they are)."
+        )
+    return top.sides.positions[1 - near]
 
 
 def _arrhenius(t: np.ndarray, k: np.ndarray, report: dict[str, Any]) -> Any:

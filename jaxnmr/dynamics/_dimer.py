@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxnmr.dynamics._hessian import dense_hessian, lowest_modes
-from jaxnmr.dynamics._implicit import stationary
+from jaxnmr.dynamics._implicit import settled
 from jaxnmr.dynamics._minimise import Minimum, minimise
 from jaxnmr.dynamics._optimisers import LBFGS, largest
 from jaxnmr.dynamics._rigid import Rigid, rigid_kind, rigid_motions, rigid_projector
@@ -123,8 +123,10 @@ def dimer(
         jax.lax.stop_gradient(eqx.filter(surface, eqx.is_array)), eqx.filter(surface, eqx.is_array, inverse=True)
     )
     start, axis, optimiser = flat(start), flat(axis), LBFGS(max_step=max_step)
+    used = jnp.zeros(len(start), jnp.int32)
     while True:
         found = _search(frozen, neighbors, start, axis, optimiser, jnp.asarray(max_force), steps, rotations, kind)
+        used = used + found.evaluations
         if neighbors is None or not is_concrete(found.code) or not (np.asarray(found.code) == OVERFLOW).any():
             break
         at = int(np.argmax(np.asarray(found.code) == OVERFLOW))
@@ -132,28 +134,43 @@ def dimer(
         steps -= 1  # ends, if each list were too short
         if steps <= 0:
             break
+    found = eqx.tree_at(lambda s: s.evaluations, found, used)
     found = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]) if eqx.is_array(x) else x, found)
     if is_concrete(found.code) and throw:
-        _complain(found)
-    if not batch:
-        settled = stationary(surface.with_neighbors(found.neighbors), found.positions)
-        found = eqx.tree_at(lambda s: s.positions, found, settled)
-        if sides:
-            # Far enough that the force down there exceeds the goal.
-            far = push * found.mode / jnp.sqrt(jnp.max(jnp.sum(found.mode**2, axis=-1)))
-            both = jnp.stack([found.positions - far, found.positions + far])
-            low = minimise(surface, jax.lax.stop_gradient(both), max_force=max_force, max_steps=10 * max_steps, throw=throw)
-            found = eqx.tree_at(lambda s: s.sides, found, low, is_leaf=lambda leaf: leaf is None)
+        _complain(found, max_force)
+    live = settled(surface, found.neighbors, found.positions, found.energy)
+    found = eqx.tree_at(lambda s: (s.positions, s.energy), found, live)
+    if sides and not batch:
+        # Far enough that the force down there exceeds the goal.
+        far = push * found.mode / jnp.sqrt(jnp.max(jnp.sum(found.mode**2, axis=-1)))
+        both = jnp.stack([found.positions - far, found.positions + far])
+        low = minimise(surface, jax.lax.stop_gradient(both), max_force=max_force, max_steps=10 * max_steps, throw=False)
+        found = eqx.tree_at(lambda s: s.sides, found, low, is_leaf=lambda leaf: leaf is None)
+        if throw and is_concrete(low.code) and low.status is not Status.CONVERGED:
+            raise SearchError(explain("dimer, on the way down from the saddle", low.code, low.max_force), found)
     return found
 
 
-def _complain(found: Saddle) -> None:
+def _complain(found: Saddle, max_force: float) -> None:
+    curvature, force = np.atleast_1d(np.asarray(found.curvature)), np.atleast_1d(np.asarray(found.max_force))
+    if ((force <= max_force) & (curvature >= 0)).any():
+        raise SearchError(
+            "dimer: ended at a minimum (no negative mode); start nearer to the barrier, or give a direction.", found
+        )
+    if found.status is Status.MAX_STEPS and (curvature > 0).any():
+        raise SearchError(
+            f"dimer: max_steps reached, and the softest direction still curves upwards ({curvature.max():.3g} eV/Å²): the "
+            "search has not left a minimum's bowl; start nearer to the barrier, or give a direction.",
+            found,
+        )
     if found.status is not Status.CONVERGED:
         raise SearchError(explain("dimer", found.code, found.max_force), found)
     negative = np.atleast_1d(np.asarray(found.n_negative))
     if (negative == 0).any():
         raise SearchError(
-            "dimer: ended at a minimum (no negative mode); start nearer to the barrier, or give a direction.", found
+            "dimer: the direction that was climbed is negative by rounding only (no negative mode); start nearer to the "
+            "barrier, or give a direction.",
+            found,
         )
     if (negative > 1).any():
         raise SearchError(
@@ -270,7 +287,7 @@ def _one(
 
     arrays, static = surface.carried(neighbors, start)
     zero, code = jnp.zeros((), jnp.int32), jnp.asarray(MAX_STEPS, jnp.int32)
-    energy = jnp.zeros_like(jax.eval_shape(surface.energy, start, None, neighbors))
+    energy = jnp.zeros_like(jax.eval_shape(lambda r: surface.energy(r, None, neighbors), start))
     still, none = jnp.zeros_like(start), jnp.zeros((), start.dtype)
     carry = (zero, start, energy, still, still, axis, none, optimiser.start(still), arrays, code)
     count, r, energy, gradient, _, n, c, _, arrays, code = jax.lax.while_loop(

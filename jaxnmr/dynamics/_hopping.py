@@ -180,6 +180,8 @@ def minima_hopping(
     calls, found_after = np.asarray(low.evaluations, np.int64).copy(), np.full(len(here), -1)
     sizes = (minima_passed, softening, max_motion, max_steps)
 
+    # A walker has fallen apart where a gap is wider than any that its start had.
+    reach = [max(2 * float(settings.width), 1.2 * _widest_gap(r)) for r in here]
     for number in range(hops):
         if target is not None:
             reached = (energies <= target + 1e-4) & (found_after < 0)
@@ -210,7 +212,7 @@ def minima_hopping(
                 push[w] *= rules.same if np.isfinite(float(new.energy[w])) else rules.new
                 continue
             energy, where = float(new.energy[w]), np.asarray(new.positions[w])
-            if settings.kind == "molecule" and not _in_one_piece(where, 2 * float(settings.width)):
+            if settings.kind == "molecule" and not _in_one_piece(where, reach[w]):
                 push[w] *= rules.new
                 continue
             k, is_new = known.place(where, energy, np.asarray(prints[w]))
@@ -231,6 +233,17 @@ def minima_hopping(
         reached = (energies <= target + 1e-4) & (found_after < 0)
         found_after[reached] = calls[reached]
     return _sorted(known, path, len(here), int(calls.sum()), found_after, push)
+
+
+def _widest_gap(positions: np.ndarray) -> float:
+    """The longest step that is needed to reach all atoms from the first."""
+    near = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+    found, widest = np.arange(len(positions)) == 0, 0.0
+    while not found.all():
+        steps = np.where(found, np.inf, near[found].min(axis=0))
+        widest = max(widest, float(steps.min()))
+        found = found | (np.arange(len(positions)) == int(np.argmin(steps)))
+    return widest
 
 
 def _in_one_piece(positions: np.ndarray, reach: float) -> bool:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnmr.dynamics._implicit import stationary
+from jaxnmr.dynamics._implicit import settled, underivable
 from jaxnmr.dynamics._optimisers import LBFGS, Optimiser, largest
 from jaxnmr.dynamics._status import CONVERGED, MAX_STEPS, NOT_FINITE, OVERFLOW, SearchError, Status, explain, status_of
 from jaxnmr.dynamics._surface import EnergyFunction, Surface, as_surface
@@ -26,6 +26,7 @@ class Minimum(eqx.Module):
         positions: Å, (atom, dimension).
         cell: Å, (3, 3), or None.
         energy: eV.
+        enthalpy: E + pV, eV; the energy where the cell was fixed.
         forces: eV/Å, zero for fixed atoms.
         max_force: largest norm of a force, eV/Å.
         max_stress: largest element of the stress, eV/Å³; zero where the cell was fixed.
@@ -37,6 +38,7 @@ class Minimum(eqx.Module):
     positions: Float[Array, "*batch atom dim"]
     cell: Any
     energy: Float[Array, "*batch"]
+    enthalpy: Float[Array, "*batch"]
     forces: Float[Array, "*batch atom dim"]
     max_force: Float[Array, "*batch"]
     max_stress: Float[Array, "*batch"]
@@ -70,7 +72,8 @@ def minimise(
 
     Structures of one batch share the surface and its cell, are computed side by side, and stop one by one. The whole
     search runs under jit; a neighbour list that becomes too short is grown and the search taken up again from where it
-    was. Minima have derivatives in the surface's parameters (see `stationary`) where the cell is fixed.
+    was. Positions and energies of minima have derivatives in the surface's parameters (see `stationary`) where the cell
+    is fixed; to differentiate a search of a free cell is refused.
 
     Args:
         surface: a `Surface`, or an energy function of positions.
@@ -105,24 +108,26 @@ def minimise(
     frozen = jax.lax.stop_gradient(eqx.filter(surface, eqx.is_array))
     frozen = eqx.combine(frozen, eqx.filter(surface, eqx.is_array, inverse=True))
     cells = None if max_stress is None else jnp.broadcast_to(jnp.asarray(surface.cell, start.dtype), (len(start), 3, 3))
-    used = 0
+    used = jnp.zeros(len(start), jnp.int32)
     while True:
-        result = _many(frozen, neighbors, start, cells, optimiser, goals, jnp.asarray(max_steps - used, jnp.int32))
+        result = _many(frozen, neighbors, start, cells, optimiser, goals, max_steps - jnp.max(used))
+        used = used + result.evaluations
         if neighbors is None or not is_concrete(result.code) or not (np.asarray(result.code) == OVERFLOW).any():
             break
         at = int(np.argmax(np.asarray(result.code) == OVERFLOW))
         grown = result.positions[at], None if result.cell is None else result.cell[at]
         start, cells = result.positions, None if cells is None else result.cell
-        neighbors, used = neighbors.grow(*grown), used + int(result.evaluations.max())
-        if used >= max_steps:
+        neighbors = neighbors.grow(*grown)
+        if int(used.max()) >= max_steps:
             break
+    result = eqx.tree_at(lambda r: r.evaluations, result, used)
     result = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]) if eqx.is_array(x) else x, result)
     if throw and is_concrete(result.code) and result.status is not Status.CONVERGED:
         raise SearchError(explain("minimise", result.code, result.max_force), result)
-    if cells is not None or batch:
-        return result
-    settled = stationary(surface.with_neighbors(result.neighbors), result.positions)
-    return eqx.tree_at(lambda r: r.positions, result, settled)
+    if cells is not None:
+        return underivable(surface, result)
+    live = settled(surface, result.neighbors, result.positions, result.energy)
+    return eqx.tree_at(lambda r: (r.positions, r.energy), result, live)
 
 
 @eqx.filter_jit
@@ -205,6 +210,11 @@ def _one(
     )
     force, stress = residual(x, gradient)
     r, h = unpacked(x)
-    forces = -gradient[:n]
+    forces, lowest = -gradient[:n], energy
+    if moves:
+        # From derivatives in u to those in r = u F; F is symmetric.
+        deformation = jnp.eye(3, dtype=x.dtype) + (x[n:] + x[n:].T) / (2 * n)
+        forces = jnp.linalg.solve(deformation, forces.T).T
+        lowest = energy - pressure * jnp.abs(jnp.linalg.det(h))
     cell = h if moves else None if surface.cell is None else jnp.asarray(surface.cell, x.dtype)
-    return Minimum(r, cell, energy, forces, force, stress, count, code, eqx.combine(arrays, static))
+    return Minimum(r, cell, lowest, energy, forces, force, stress, count, code, eqx.combine(arrays, static))

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxnmr.dynamics._band import Spring, String, band_gradient, respaced, tangents
 from jaxnmr.dynamics._idpp import closest_pair, idpp, straight
-from jaxnmr.dynamics._matching import match_endpoints
+from jaxnmr.dynamics._matching import match_endpoints, nearest_image
 from jaxnmr.dynamics._optimisers import LBFGS, Optimiser, largest
 from jaxnmr.dynamics._rigid import Rigid, rigid_kind, rigid_motions, rigid_projector
 from jaxnmr.dynamics._status import CONVERGED, MAX_STEPS, NOT_FINITE, OVERFLOW, SearchError, Status, explain, status_of
@@ -147,7 +147,7 @@ def neb(
         climb_below: largest force at which it begins to, eV/Å; ten times `max_force` unless given.
         max_force: goal for the largest norm of a force across the path, eV/Å.
         max_steps: of the band.
-        optimiser: `LBFGS()` unless given, or `FIRE()`; without energies, so every step is taken.
+        optimiser: `LBFGS(unexplored="mean")` unless given, or `FIRE()`.
         interpolation: "idpp", "straight", or None: IDPP where there are several atoms in space.
         match: how many ways to rename like atoms; 0 leaves names and positions as they are. Needs species.
         among: atoms that may be renamed.
@@ -165,7 +165,7 @@ def neb(
         Henkelman, Uberuaga, Jónsson, J. Chem. Phys. 113, 9901 (2000); see also `Spring`, `String`, `idpp`.
     """
     surface = as_surface(surface)
-    method, optimiser = Spring() if method is None else method, LBFGS() if optimiser is None else optimiser
+    method, optimiser = Spring() if method is None else method, LBFGS(unexplored="mean") if optimiser is None else optimiser
     if not max_force > 0:
         raise ValueError(f"max_force: got {max_force}; give a goal > 0, in eV/Å.")
     bands, orders = _first_paths(surface, start, end, images, interpolation, match, among)
@@ -186,6 +186,7 @@ def neb(
     goals = (jnp.asarray(max_force, bands.dtype), jnp.asarray(below if climb else -1.0, bands.dtype))
     neighbors, steps = surface.neighbors, jnp.asarray(max_steps, jnp.int32)
     kind = rigid_kind(surface, bands, rigid)
+    used = jnp.zeros((), jnp.int32)
     while True:
         found = _bands(surface, neighbors, bands, ends[0], method, optimiser, goals, steps, climb, kind)
         code = np.asarray(found.code) if is_concrete(found.code) else None
@@ -196,7 +197,9 @@ def neb(
             grown = neighbors.grow(image, surface.cell)
             if _size(grown) > _size(neighbors):
                 neighbors = grown
+        used = used + found.evaluations
         bands, steps = found.positions, steps - 1
+    found = eqx.tree_at(lambda p: p.evaluations, found, used + found.evaluations)
     best = 0
     if len(orders) > 1:
         ended = jnp.where(found.code == NOT_FINITE, jnp.inf, jnp.max(found.energies, axis=1))
@@ -228,6 +231,15 @@ def _first_paths(
     if interpolation not in (None, "idpp", "straight"):
         raise ValueError(f"interpolation: got {interpolation!r}; give 'idpp', 'straight' or None.")
     several = first.shape[1] == 3 and first.shape[0] > 1
+    if surface.cell is not None and first.shape[1] == 3 and is_concrete(first, last, surface.cell):
+        # An atom that was wrapped back into the cell on the way has not moved through it.
+        apart = nearest_image(np.asarray(last, np.float64) - np.asarray(first, np.float64), np.asarray(surface.cell))
+        last = first + jnp.asarray(apart, first.dtype)
+    if is_concrete(first, last) and float(largest(last - first)) < 1e-3:
+        raise ValueError(
+            "start, end: are one point (no atom moves by 1e-3 Å); if both were minimised they fell into one minimum: start "
+            "them farther apart."
+        )
     if match:
         if surface.species is None or not several:
             raise ValueError("match: needs elements in space; make the Surface with species=.")

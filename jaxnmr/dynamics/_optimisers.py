@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -43,6 +43,8 @@ class LBFGS(eqx.Module):
         memory: pairs of steps and changes of gradient that are kept.
         max_step: farthest that an atom moves at once, Å.
         curvature: guess for the first step, eV/Å².
+        unexplored: curvature in directions that are not known yet: "newest", that of the last step; "mean", the geometric
+            mean of all kept ones, which suits a band, whose last steps are soft while its images still have stiff bonds.
 
     References:
         Liu, Nocedal, Math. Program. 45, 503 (1989); for bands: Sheppard et al., J. Chem. Phys. 128, 134106 (2008).
@@ -51,8 +53,11 @@ class LBFGS(eqx.Module):
     memory: int = eqx.field(static=True, default=20)
     max_step: float = 0.2
     curvature: float = 70.0
+    unexplored: Literal["newest", "mean"] = eqx.field(static=True, default="newest")
 
     def __check_init__(self):
+        if self.unexplored not in ("newest", "mean"):
+            raise ValueError(f"LBFGS.unexplored: got {self.unexplored!r}; give 'newest' or 'mean'.")
         _positive("LBFGS", memory=self.memory, max_step=self.max_step, curvature=self.curvature)
 
     def start(self, gradient: Array) -> _Memory:
@@ -91,7 +96,15 @@ class LBFGS(eqx.Module):
         scale = jnp.where(curved, sy / jnp.where(yy > 0, yy, 1.0), state.scale)
         push = lambda old, new: jnp.where(curved, jnp.concatenate([old[1:], new[None]]), old)  # noqa: E731
         trust = jnp.where(accepted, jnp.minimum(2 * state.trust, self.max_step), 0.5 * largest(step))
-        return _Memory(push(state.steps, step), push(state.changes, change), push(state.weights, weight), scale, trust)
+        steps, changes, weights = push(state.steps, step), push(state.changes, change), push(state.weights, weight)
+        if self.unexplored == "mean":
+            # 1 / weight is s . y; a pair without weight is empty.
+            full, each = weights > 0, jnp.sum(changes**2, axis=tuple(range(1, changes.ndim)))
+            logs = jnp.where(full, jnp.log(jnp.where(full, weights * each, 1.0)), 0.0)
+            known = jnp.sum(full)
+            mean = jnp.exp(-jnp.sum(logs) / jnp.maximum(known, 1).astype(logs.dtype))
+            scale = jnp.where(known > 0, mean, state.scale)
+        return _Memory(steps, changes, weights, scale, trust)
 
 
 class _Motion(NamedTuple):

@@ -81,7 +81,8 @@ class Vibrations(eqx.Module):
     def errors(self) -> Float[Array, " mode"]:
         """By how much a wavenumber may be wrong for what the Hessian left out, cm⁻¹, from `residuals`."""
         size, unit = jnp.abs(self.eigenvalues), OMEGA / (2 * PI * SPEED_OF_LIGHT) * 1e-2
-        return (jnp.sqrt(size + self.residuals) - jnp.sqrt(size)) * unit
+        # The eigenvalue lies within the residual; the root is steeper below, and held atoms only ever stiffen a mode.
+        return (jnp.sqrt(size) - jnp.sqrt(jnp.maximum(size - self.residuals, 0.0))) * unit
 
     @property
     def n_negative(self) -> Int[Array, ""]:
@@ -159,6 +160,9 @@ def vibrations(
     if lowest is not None and not 0 < lowest <= len(moving):
         raise ValueError(f"lowest: got {lowest}; give 1 to {len(moving)}.")
     surface = surface.at_rest(positions)
+    if surface.neighbors is not None and not is_concrete(positions, surface.cell):
+        # Nobody can grow the list here; what lacks neighbours must not pass for a result.
+        positions = jnp.where(surface.neighbors.overflowed, jnp.nan, positions)
     if lowest is None:
         result = _dense(surface, positions, kind, tuple(moving.tolist()), columns)
     else:

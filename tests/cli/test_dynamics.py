@@ -1,6 +1,7 @@
 """`jaxnmr minimise | md | neb | rates`: numbers that are known, files that read back, and one line for what is wrong."""
 
 import json
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,8 @@ from typer.testing import CliRunner
 
 import jaxnmr as jn
 from jaxnmr.cli import _main
+from jaxnmr.cli._say import Failure
+from jaxnmr.cli._ways import _other_side
 from jaxnmr.dynamics import Surface, dimer, minimise, read_trajectory
 from tests.dynamics.test_neb import bistable
 
@@ -112,6 +115,7 @@ def test_rates(paths, plain, known):
         "rates", paths / "start.xyz", paths / "middle.xyz", "-m", "m.nqx", "--classical", "-o", paths / "k.png", "--json"
     )
     assert abs(report["barrier_ev"] - (known[1] - known[0])) < 1e-5 and report["imaginary_per_cm"] < -100
+    assert abs(report["back_barrier_ev"] - report["barrier_ev"]) < 1e-5  # the way back is the mirror image
     t, k = np.array(report["temperatures_k"]), np.array(report["rates_per_s"])
     slope = np.polyfit(1 / t, np.log(k), 1)[0]
     # The molecule's rotation depends on temperature in both alike, so the slope is the barrier.
@@ -119,6 +123,13 @@ def test_rates(paths, plain, known):
     assert (paths / "k.png").stat().st_size > 10_000
     wrong = run("rates", paths / "start.xyz", paths / "middle.xyz", "-m", "m.nqx", "--temperatures-k", "warm", code=2)
     assert "temperatures_k: got 'warm'" in wrong.stderr
+
+
+def test_a_saddle_of_another_minimum_is_refused():
+    sides = SimpleNamespace(energy=np.array([0.3, 0.1]), positions=np.array([[1.0], [2.0]]))
+    assert _other_side(SimpleNamespace(energy=0.1), SimpleNamespace(sides=sides)) == [1.0]
+    with pytest.raises(Failure, match=r"saddle: leads to minima at \+0.3000 and \+0.1000 eV"):
+        _other_side(SimpleNamespace(energy=0.0), SimpleNamespace(sides=sides))
 
 
 def test_what_is_wrong_is_said_in_one_line(paths, monkeypatch):

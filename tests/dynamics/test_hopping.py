@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jaxnmr.dynamics import Surface, fingerprint, minima_hopping, minimise
+from jaxnmr.dynamics._hopping import _in_one_piece, _widest_gap
 from jaxnmr.structure import NeighborList, Structure
 from tests.systems.surfaces import (
     LJ7_MINIMA,
@@ -78,6 +79,14 @@ def test_a_plane():
     """One particle finds all three wells."""
     found = minima_hopping(muller_brown, np.array([MB_MINIMA["C"][0]]), hops=25, kinetic=30.0, difference=50.0, seed=1)
     np.testing.assert_allclose(sorted(found.energies), sorted(v for _, v in MB_MINIMA.values()), atol=1e-3)
+
+
+def test_what_is_bound_at_a_distance_is_one_piece():
+    """Pieces count as apart beyond the widest gap of the start, not beyond twice the nearest distance."""
+    pair = np.array([[0.0, 0, 0], [1.1, 0, 0]])
+    both = np.concatenate([pair, pair + np.array([4.4, 0, 0])])
+    assert abs(_widest_gap(both) - 3.3) < 1e-12
+    assert _in_one_piece(both, 1.2 * _widest_gap(both)) and not _in_one_piece(both, 2.2)
 
 
 @pytest.mark.slow

@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.tree_util import Partial
 
-from jaxnmr.dynamics import Surface, minimise
-from tests.systems.surfaces import MB_MINIMA, MULLER_BROWN, muller_brown_of
+from jaxnmr.dynamics import Surface, dimer, minimise
+from tests.systems.surfaces import MB_MINIMA, MB_SADDLES, MULLER_BROWN, muller_brown_of
 
 
 def test_minimum_in_its_parameters():
@@ -25,6 +26,37 @@ def test_minimum_in_its_parameters():
     # h² of the third derivatives is 1e-9 of the largest.
     np.testing.assert_allclose(reverse, differences, atol=1e-7 * np.abs(differences).max())
     np.testing.assert_allclose(forward, reverse[1], rtol=1e-9)
+
+
+def test_a_barrier_in_its_parameters():
+    """Of two minima searched side by side and of the saddle: energies and places, against searches anew."""
+    amplitudes = jnp.asarray(MULLER_BROWN["A"])
+    starts = np.array([[MB_MINIMA["A"][0]], [MB_MINIMA["C"][0]]])
+
+    def observed(a):
+        surface = Surface(Partial(muller_brown_of, a))
+        low = minimise(surface, starts, max_force=1e-9)
+        top = dimer(surface, np.array([MB_SADDLES["ts1"][0]]) + 0.01, max_force=1e-9, sides=False)
+        return jnp.stack([top.energy - low.energy[0], low.positions[1, 0, 0], top.positions[0, 1]])
+
+    way = jnp.asarray([0.0, 1.0, 0.0, 2.0])
+    _, exact = jax.jvp(observed, (amplitudes,), (way,))
+    differences = (observed(amplitudes + 1e-3 * way) - observed(amplitudes - 1e-3 * way)) / 2e-3
+    np.testing.assert_allclose(exact, differences, rtol=1e-5, atol=1e-9)
+    back = jax.grad(lambda a: observed(a)[0])(amplitudes)
+    np.testing.assert_allclose(back @ way, exact[0], rtol=1e-9)
+
+
+def test_a_free_cell_is_not_differentiated_to_zero():
+    energy = lambda a, r, h, g: a * (jnp.abs(jnp.linalg.det(h)) - 30.0) ** 2 + 0 * r.sum()  # noqa: E731
+
+    def volume(a):
+        surface = Surface(Partial(energy, a), cell=3 * np.eye(3))
+        return jnp.linalg.det(minimise(surface, np.zeros((1, 3)), max_stress=1e-6).cell)
+
+    assert abs(float(volume(0.1)) - 30) < 1e-3
+    with pytest.raises(NotImplementedError, match=r"no derivatives where the cell moves"):
+        jax.grad(volume)(0.1)
 
 
 def test_cell_moves_the_minimum():

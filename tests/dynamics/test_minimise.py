@@ -98,7 +98,10 @@ def test_pressure_is_that_of_the_cell():
         lambda r, h, g: 0.5 * bulk / v0 * (jnp.abs(jnp.linalg.det(h)) - v0) ** 2 + 0 * r.sum(), cell=3 * np.eye(3)
     )
     found = minimise(surface, np.zeros((1, 3)), max_stress=1e-8, pressure=p)
-    assert abs(float(jnp.linalg.det(found.cell)) - v0 * (1 - p / bulk)) < 1e-4
+    volume = float(jnp.linalg.det(found.cell))
+    assert abs(volume - v0 * (1 - p / bulk)) < 1e-4
+    np.testing.assert_allclose(found.energy, 0.5 * bulk / v0 * (volume - v0) ** 2, rtol=1e-6)
+    np.testing.assert_allclose(found.enthalpy - found.energy, p * volume, rtol=1e-12)
 
 
 class Row(eqx.Module):

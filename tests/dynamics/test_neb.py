@@ -108,6 +108,17 @@ def test_images_of_a_molecule_do_not_wander():
     assert abs(float(path.barrier + path.energies[0] - top.energy)) < 1e-3
 
 
+def test_an_end_that_was_wrapped_into_the_cell_is_near():
+    """A particle that hops over a face of the cell: the same path as for one that was not put back."""
+    cell = 4.0 * np.eye(3)
+    waves = lambda r, h, g: 0.1 * jnp.sum(1 - jnp.cos(2 * jnp.pi * r / 2.0))  # noqa: E731 - wells every 2 Å
+    surface, start = Surface(waves, cell=cell), np.array([[2.0, 0, 0]])
+    settings = dict(images=5, max_steps=50, climb=False, interpolation="straight")
+    for x in (4.0, 0.0, -4.0):
+        path = neb(surface, start, np.array([[x, 0.0, 0.0]]), **settings)
+        assert abs(float(path.arc[-1]) - 2) < 1e-9 and abs(float(path.barrier) - 0.2) < 1e-6
+
+
 def test_bad_endpoints_are_named():
     with pytest.raises(ValueError, match=r"start, end: got shapes"):
         neb(lennard_jones, np.zeros((2, 3)), np.zeros((3, 3)))
@@ -118,6 +129,8 @@ def test_bad_endpoints_are_named():
         neb(lennard_jones, pair, pair[[1, 0, 2]], images=5, interpolation="straight", end_force=None)
     with pytest.raises(ValueError, match=r"images: got 2"):
         neb(muller_brown, A, C, images=2)
+    with pytest.raises(ValueError, match=r"are one point .* fell into one minimum"):
+        neb(muller_brown, A, A + 1e-4)
     with pytest.raises(ValueError, match=r"match: needs elements"):
         neb(muller_brown, A, C, match=1)
     with pytest.raises(SearchError, match=r"neb: max_steps reached") as caught:
