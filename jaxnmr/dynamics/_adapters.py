@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
+from jaxnmr.dynamics._masses import fixed_of, masses_of
 from jaxnmr.dynamics._surface import Surface
 from jaxnmr.structure import Structure
 
@@ -98,18 +99,19 @@ def from_ase(
     after the other. Second derivatives are central differences of forces.
 
     Args:
-        atoms: elements, cell and periodicity; with its calculator unless one is given.
+        atoms: elements, masses, cell and periodicity; with its calculator unless one is given.
         calculator: of ASE.
-        fixed: which atoms do not move.
+        fixed: which atoms do not move; those of the atoms' `FixAtoms` unless given.
         force_step: of the differences, Å.
 
     Raises:
-        ValueError: no calculator.
+        ValueError: no calculator; another constraint than `FixAtoms`, and no `fixed`.
     """
     calculator = atoms.calc if calculator is None else calculator
     if calculator is None:
         raise ValueError("calculator: atoms have none; set atoms.calc or give one.")
     template, structure = atoms.copy(), Structure.from_ase(atoms)
+    fixed = fixed_of(atoms) if fixed is None else fixed
     template.set_constraint()
     cell = np.asarray(atoms.get_cell()) if any(structure.pbc) else None
 
@@ -152,7 +154,7 @@ def from_ase(
     def energy_fn(positions: Any, lattice: Any, graph: Any) -> Any:
         return energy_at(positions, jnp.asarray(np.eye(3) if lattice is None else lattice, positions.dtype))
 
-    return Surface(energy_fn, cell=cell, species=structure.species, fixed=fixed, force_step=force_step)
+    return Surface(energy_fn, masses_of(atoms), cell, species=structure.species, fixed=fixed, force_step=force_step)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxnmr.dynamics._masses import standard_masses
+from jaxnmr.dynamics._masses import fixed_of, masses_of, standard_masses
 from jaxnmr.errors import is_concrete
 from jaxnmr.structure import NeighborList, Structure, as_structure
 
@@ -110,14 +110,19 @@ class Surface(eqx.Module):
 
         Args:
             potential: the model.
-            atoms: elements, cell and the positions for which neighbours are listed at first.
-            fixed: which atoms do not move.
+            atoms: elements, isotopes, cell and the positions for which neighbours are listed at first. Masses are those of
+                the isotopes, or of ASE's atoms.
+            fixed: which atoms do not move; those of ASE's `FixAtoms` unless given.
             skin: by how much the neighbour list reaches beyond the cutoff, Å.
+
+        Raises:
+            ValueError: atoms with another constraint than `FixAtoms`, and no `fixed`.
         """
         structure = as_structure(atoms)
         cell = structure.cell if any(structure.pbc) else None
         neighbors = NeighborList.allocate(structure, potential.cutoff, skin=skin)
-        return cls(potential.energy_fn, cell=cell, species=structure.species, fixed=fixed, neighbors=neighbors)
+        fixed = fixed_of(atoms) if fixed is None else fixed
+        return cls(potential.energy_fn, masses_of(atoms), cell, species=structure.species, fixed=fixed, neighbors=neighbors)
 
     @property
     def dtype(self) -> Any:
