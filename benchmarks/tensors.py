@@ -224,6 +224,7 @@ def reliability(each: Comparison) -> tuple[np.ndarray, np.ndarray]:
 def plots(comparisons: Sequence[Comparison], case: str) -> None:
     """Predictions against labels, and errors against uncertainties."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatterSciNotation, NullFormatter
 
     from jaxnmr.cli._train_report import parity
 
@@ -245,6 +246,11 @@ def plots(comparisons: Sequence[Comparison], case: str) -> None:
         told_by = f"rank {each.rank_correlation():.2f}\n{each.coverage(1.0):.2f} in u, {each.coverage(1.96):.2f} in 1.96 u"
         panel.annotate(told_by, (0.04, 0.96), xycoords="axes fraction", va="top", fontsize=6)
         panel.tick_params(labelsize=6)
+        for axis, values in ((panel.xaxis, each.uncertainty), (panel.yaxis, wrong)):
+            # Less than a decade has hardly a power of ten to stand beside.
+            near = values.max() < 30 * max(values.min(), 1e-300)
+            axis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(2, 0.6)) if near else NullFormatter())
+        panel.tick_params(which="minor", labelsize=5)
     for panel in panels[len(comparisons) :]:
         panel.set_visible(False)
     figure.supxlabel("uncertainty u", fontsize=7)
