@@ -73,12 +73,13 @@ def first_state(
     """Velocities drawn or given, forces computed.
 
     Raises:
-        ValueError: velocities of another shape.
+        ValueError: velocities of another shape, temperatures that are not one for all or one for each replica.
     """
     if velocities is not None and jnp.shape(velocities) != positions.shape:
         raise ValueError(f"velocities: got shape {jnp.shape(velocities)}; give that of positions, {positions.shape}.")
     warmth = method.target if temperature is None else temperature
     warmth = jnp.asarray(0.0 if warmth is None else warmth, positions.dtype)
+    check_per_replica("temperature", warmth, positions)
     given = None if velocities is None else jnp.asarray(velocities, positions.dtype)
     key = jax.random.key(seed)
     if positions.ndim == 2:
@@ -86,9 +87,21 @@ def first_state(
     keys = jax.random.split(key, len(positions))
     axes = dict(positions=0, given=None if given is None else 0, warmth=0 if warmth.ndim else None)
     return eqx.filter_vmap(
-        lambda r, v, n, k, t: _first(system, method, r, v, n, k, t),
-        in_axes=(0, axes["given"], eqx.if_array(0), 0, axes["warmth"]),
-    )(positions, given, neighbors, keys, warmth)
+        lambda m, r, v, n, k, t: _first(system, m, r, v, n, k, t),
+        in_axes=(eqx.if_array(0), 0, axes["given"], eqx.if_array(0), 0, axes["warmth"]),
+    )(method, positions, given, neighbors, keys, warmth)
+
+
+def check_per_replica(name: str, value: Array, positions: Array) -> None:
+    """Raise ValueError for a number that is neither one for all nor one for each replica."""
+    allowed = ((),) if positions.ndim == 2 else ((), positions.shape[:1])
+    if jnp.shape(value) not in allowed:
+        each = (
+            f", or one for each replica, {positions.shape[:1]}"
+            if positions.ndim == 3
+            else " (replicas: positions of 3 axes)"
+        )
+        raise ValueError(f"{name}: got shape {jnp.shape(value)}; give one number{each}.")
 
 
 @eqx.filter_jit
@@ -119,13 +132,13 @@ def start(system: System, method: Any, state: MDState) -> First:
 
 
 def _measured(system: System, method: Any, state: MDState, batched: bool) -> tuple[Array, ...]:
-    def one(state: MDState) -> tuple[Array, ...]:
+    def one(method: Any, state: MDState) -> tuple[Array, ...]:
         kinetic = system.kinetic(state.velocities)
         zero = jnp.zeros_like(state.energy)
         volume = zero if state.cell is None else jnp.abs(jnp.linalg.det(state.cell))
         return state.energy, kinetic, method.conserved(state, system), volume
 
-    return eqx.filter_vmap(one)(state) if batched else one(state)
+    return eqx.filter_vmap(one)(method, state) if batched else one(method, state)
 
 
 @eqx.filter_jit
@@ -139,35 +152,39 @@ def block(
     limits: Limits,
     dt: Array,
     count: Any,
+    phase: Any,
     every: int,
     capacity: int,
     ratio: int,
     batched: bool,
     with_frames: bool,
 ) -> Ran:
-    """At most `capacity` samples, `every` steps apart; ends before a sample that is not good.
+    """At most `count` samples, `every` steps apart; ends before a sample that is not good.
 
+    `phase` samples have been made since the last frame. Where there are replicas, the method's numbers are arrays over them.
     Where a list overflows the state is that of the overflow, so that the list can be grown there; where the run goes wrong
     otherwise it is that of the last good sample.
     """
     over_all = (lambda f: eqx.filter_vmap(f)) if batched else (lambda f: f)
     arrays, static = eqx.partition(state, eqx.is_array)
 
-    def one(arrays: Any) -> Any:
+    def one(method: Any, arrays: Any) -> Any:
         return eqx.filter(method.step(eqx.combine(arrays, static), system, dt), eqx.is_array)
 
     def full(arrays: Any) -> Array:
         return jnp.zeros((), bool) if state.neighbors is None else eqx.combine(arrays, static).neighbors.overflowed
 
     def advanced(arrays: Any) -> Any:
-        go = lambda carry: (carry[0] + 1, over_all(one)(carry[1]))  # noqa: E731
+        go = lambda carry: (carry[0] + 1, over_all(one)(method, carry[1]))  # noqa: E731
         more = lambda carry: (carry[0] < every) & ~jnp.any(full(carry[1]))  # noqa: E731
         return jax.lax.while_loop(more, go, (jnp.zeros((), jnp.int32), arrays))[1]
 
     def judged(row: tuple[Array, ...], arrays: Any, first: First) -> tuple[Array, First]:
         energy, kinetic, conserved, _ = row
         warm = jnp.maximum(first.thermal, 2 * kinetic / system.dof)
-        drift = jnp.abs(conserved - first.conserved) > limits.drift * system.dof * warm
+        # At rest nothing is warm yet: what rounding alone moves is no drift.
+        rounding = 100 * jnp.finfo(energy.dtype).eps * (jnp.abs(energy) + kinetic)
+        drift = jnp.abs(conserved - first.conserved) > limits.drift * system.dof * warm + rounding
         hot = system.temperature(kinetic) > limits.temperature
         finite = jnp.isfinite(energy) & jnp.isfinite(kinetic) & jnp.isfinite(conserved)
         code = jnp.where(drift, int(Ending.DRIFT), int(Ending.FINISHED))
@@ -193,7 +210,9 @@ def block(
             more = tuple(whole.at[i].set(part) for whole, part in zip(rows, row, strict=True))
             shots = (now.energy, now.positions, now.velocities, now.cell if with_frames else None)
             # Written over until the last sample of a frame's turn.
-            film = tuple(None if f is None else f.at[i // ratio].set(s) for f, s in zip(frames, shots, strict=True))
+            film = tuple(
+                None if f is None else f.at[(phase + i) // ratio].set(s) for f, s in zip(frames, shots, strict=True)
+            )
             store = None if kept is None else kept.at[i].set(values)
             return added, warm, more, store, film
 

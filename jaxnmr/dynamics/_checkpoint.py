@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import os
 import zipfile
@@ -14,10 +16,10 @@ import numpy as np
 
 from jaxnmr.dynamics._block import First, Series
 from jaxnmr.dynamics._observe import Sums
-from jaxnmr.dynamics._system import MDState
+from jaxnmr.dynamics._system import MDState, System
 from jaxnmr.saving import written_aside
 
-__all__ = ["Saved", "load", "save"]
+__all__ = ["Saved", "load", "save", "settings_of"]
 
 Parts = tuple[MDState, Sums | None, First]
 
@@ -38,10 +40,11 @@ class Saved(NamedTuple):
         Raises:
             ValueError: arguments that are not those of the first run.
         """
+        # Files are written only where they were asked for, so not each setting is in both.
         for name, value in settings.items():
-            if self.settings.get(name) != value:
+            if name in self.settings and self.settings[name] != value:
                 raise ValueError(
-                    f"resume: {self.path} was written with {name} {self.settings.get(name)}, now it is {value}; give the "
+                    f"resume: {self.path} was written with {name} {self.settings[name]}, now it is {value}; give the "
                     "same, or start anew from its positions and velocities."
                 )
         arrays, rest = eqx.partition(like, eqx.is_array)
@@ -55,6 +58,15 @@ class Saved(NamedTuple):
             )
         state, sums, first = eqx.combine(jax.tree.unflatten(tree, [jnp.asarray(leaf) for leaf in self.leaves]), rest)
         return state, sums, first, self.series
+
+
+def settings_of(method: Any, system: System, run: dict[str, Any]) -> dict[str, Any]:
+    """All that a run goes on with only if it is the same: the method's numbers, masses and atoms held, and the run's own."""
+    numbers = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
+    told = {name: value if isinstance(value, int) else np.asarray(value).tolist() for name, value in numbers.items()}
+    digest = hashlib.sha256(np.asarray(system.masses, np.float64).tobytes() + np.asarray(system.free, bool).tobytes())
+    atoms = {"masses and fixed atoms of digest": digest.hexdigest()[:12], "centred": system.centred}
+    return run | {"method": type(method).__name__} | told | atoms | {"boltzmann": float(system.boltzmann)}
 
 
 def save(path: str | os.PathLike[str], parts: Parts, series: Series, grown: list[Any], settings: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxnmr.dynamics._block import Limits, Series, block, first_state, spread, start
-from jaxnmr.dynamics._checkpoint import load, save
+from jaxnmr.dynamics._block import Limits, Series, block, check_per_replica, first_state, spread, start
+from jaxnmr.dynamics._checkpoint import load, save, settings_of
 from jaxnmr.dynamics._ensembles import NVE, Langevin, NoseHoover
 from jaxnmr.dynamics._frames import Frames
 from jaxnmr.dynamics._md_result import MDResult, advice, result_of
@@ -65,18 +65,22 @@ def md(
     Args:
         surface: with masses, or species.
         positions: Å, (atom, dimension), or (replica, atom, dimension); left out with `resume`.
-        method: `NVE()` unless given, `Langevin`, `NoseHoover` or `NPT`.
+        method: `NVE()` unless given, `Langevin`, `NoseHoover` or `NPT`; its numbers may be arrays, one for each replica.
         steps: in all, a multiple of `every`; with `resume` those before are counted.
         dt: time step, fs; about a tenth of the shortest period: 0.5 with hydrogen, 2 without.
-        temperature: of the first velocities, K; the method's unless given, at rest if it has none.
+        temperature: of the first velocities, K, one or one for each replica; the method's unless given, at rest if it has
+            none.
         velocities: the first ones, Å/fs, instead.
         seed: of first velocities and noise.
         every: steps between samples of energies and of what is observed.
         observe: a function of `MDState`, or `Observable` for what is kept of it.
-        trajectory: .xyz, .extxyz, .h5 or .hdf5; a file of that name is replaced. With replicas "name-0.xyz", ...
-        frame_every: steps between frames, a multiple of `every`; 10 `every` unless given.
+        trajectory: .xyz, .extxyz, .h5 or .hdf5; a file of that name is replaced, or, with `resume`, gone on with. With
+            replicas "name-0.xyz", ...
+        frame_every: steps between frames, a multiple of `every`; 10 `every` unless given. Frames are at its multiples,
+            wherever a run was stopped and resumed.
         checkpoint: an .npz file to keep, renewed after each block.
-        resume: a checkpoint to go on from; the other arguments are those of the first run, `steps` may be more.
+        resume: a checkpoint to go on from; the other arguments are those of the first run, `steps` may be more. Under
+            another name of the trajectory the rest of it is written there.
         centred: keep the total momentum at zero; by default where nothing holds the atoms (three dimensions, none
             fixed).
         max_temperature: stop above it, K; by default where an equilibrium of this size never comes (3 + 60/N_f times).
@@ -96,6 +100,7 @@ def md(
     if not isinstance(method, NVE | Langevin | NoseHoover | NPT):
         raise ValueError(f"method: got {type(method).__name__}; give NVE(), Langevin, NoseHoover or NPT.")
     _check_times(steps, dt, every, frame_every, block_steps, max_drift)
+    ratio = 10 if frame_every is None else frame_every // every
     if (positions is None) == (resume is None):
         raise ValueError("positions: give either first positions or a checkpoint to resume.")
     if isinstance(method, NPT):
@@ -105,12 +110,15 @@ def md(
     if r.ndim > 3:
         raise ValueError(f"positions: got shape {r.shape}; give (atom, dimension) or (replica, atom, dimension).")
     batched = r.ndim == 3
+    if trajectory is not None:
+        _check_frames(steps, ratio * every, r)
     if temperature is not None and not (np.isfinite(np.asarray(temperature)).all() and np.asarray(temperature).min() > 0):
         raise ValueError(f"temperature: got {temperature}; give one > 0, in K, or leave it out to start at rest.")
-    method = _as_arrays(method, r.dtype)
     system = System.of(surface, r, units, centred, isinstance(method, NPT))
     watched = observe if isinstance(observe, Observable) or observe is None else Observable(observe)
-    settings = dict(dt=dt, every=every, seed=seed, method=type(method).__name__, shape=list(r.shape))
+    settings: dict[str, Any] = dict(dt=dt, every=every, seed=seed, shape=list(r.shape))
+    settings = settings_of(method, system, settings | ({} if trajectory is None else dict(frame_every=ratio * every)))
+    method = _as_arrays(method, r)
 
     grown = [] if saved is None else saved.grown
     neighbors = surface.neighbors
@@ -132,14 +140,16 @@ def md(
     drift = max_drift if isinstance(method, NVE | NoseHoover) else np.inf
     limits = Limits(jnp.asarray(limit, r.dtype), jnp.asarray(drift, r.dtype))
 
-    ratio = 10 if frame_every is None else frame_every // every
     capacity = ratio * max(1, block_steps // (every * ratio))
     done, total, code = int(np.max(np.asarray(state.step))) // every, steps // every, 0
-    writers = _writers(trajectory, surface, r, None if saved is None else done // ratio)
+    writers = _writers(trajectory, surface, r, ratio * every * dt, None if saved is None else done // ratio)
     while done < total and not code:
-        count = jnp.asarray(min(capacity, total - done), jnp.int32)
+        # Blocks end with a frame, so that each begins with none half made but the first of a resumed run.
+        phase = done % ratio
+        count = jnp.asarray(min(capacity - phase, total - done), jnp.int32)
+        turn, frames = jnp.asarray(phase, jnp.int32), bool(writers)
         ran = block(
-            system, method, watched, state, sums, first, limits, step, count, every, capacity, ratio, batched, bool(writers)
+            system, method, watched, state, sums, first, limits, step, count, turn, every, capacity, ratio, batched, frames
         )
         code = int(np.max(np.asarray(ran.code)))
         if code == Ending.OVERFLOW and len(grown) < _GROWTHS:
@@ -153,7 +163,8 @@ def md(
             continue
         made = int(ran.made)
         series = series.extended(ran, made)
-        _write(writers, ran, made // ratio, (done + ratio * (1 + np.arange(made // ratio))) * every * dt)
+        whole = (phase + made) // ratio
+        _write(writers, ran, whole, (done - phase + ratio * (1 + np.arange(whole))) * every * dt)
         state, sums, first, done = ran.state, ran.sums, ran.first, done + made
         if checkpoint is not None and not code:
             save(checkpoint, (state, sums, first), series, grown, settings)
@@ -165,9 +176,19 @@ def md(
     return result
 
 
-def _as_arrays(method: Method, dtype: Any) -> Method:
-    """Numbers as arrays, so that another temperature is no other program."""
-    return jax.tree.map(lambda x: jnp.asarray(x, dtype), method)
+def _as_arrays(method: Method, r: Array) -> Method:
+    """Numbers as arrays, one for each replica if there are any, so that another temperature is no other program.
+
+    Raises:
+        ValueError: arrays of another shape.
+    """
+
+    def number(x: Any, name: str) -> Array:
+        x = jnp.asarray(x, r.dtype)
+        check_per_replica(f"{type(method).__name__}.{name}", x, r)
+        return jnp.broadcast_to(x, r.shape[:-2])
+
+    return jax.tree_util.tree_map_with_path(lambda path, x: number(x, path[-1].name), method)
 
 
 def _values(watched: Observable, state: MDState, batched: bool) -> Array:
@@ -184,14 +205,16 @@ def _grown(grown: list[Any], neighbors: Any, state: MDState) -> tuple[list[Any],
     return [*grown, (at, cell)], neighbors.grow(at, cell)
 
 
-def _hottest(given: float | None, method: Method, system: System, temperature: Any) -> float:
+def _hottest(given: float | None, method: Method, system: System, temperature: Any) -> Any:
     if given is not None:
         if not given > 0:
             raise ValueError(f"max_temperature: got {given}; give one > 0, in K.")
         return given
     if method.target is None:
         return np.inf
-    warmest = max(float(np.max(np.asarray(t))) for t in (method.target, temperature) if t is not None)
+    warmest = np.asarray(method.target, np.float64)
+    if temperature is not None:
+        warmest = np.maximum(warmest, np.asarray(temperature, np.float64))
     # The chi-squared distribution of one to a few degrees of freedom stays below it for 10^12 samples.
     return warmest * (3 + 60 / float(system.dof))
 
@@ -210,6 +233,16 @@ def _check_times(steps: int, dt: float, every: int, frame_every: int | None, blo
         raise ValueError(f"max_drift: got {max_drift}; give a limit > 0, in kT for each degree of freedom.")
 
 
+def _check_frames(steps: int, frame_every: int, r: Array) -> None:
+    if r.shape[-1] != 3:
+        raise ValueError(f"trajectory: files hold positions in space, got dimension {r.shape[-1]}; leave it out.")
+    if steps < frame_every:
+        raise ValueError(
+            f"frame_every: a run of {steps} steps ends before its first frame, after {frame_every}; give {steps} at most, "
+            "or more steps. The trajectory was not touched."
+        )
+
+
 def _check_cell(surface: Surface) -> None:
     if surface.cell is None or surface.takes_positions_only:
         raise ValueError("method: NPT moves a cell; give Surface(..., cell=) with energy_fn(positions, cell, graph).")
@@ -217,15 +250,16 @@ def _check_cell(surface: Surface) -> None:
         raise ValueError("method: NPT scales all positions, so none can be fixed; free them, or hold the cell.")
 
 
-def _writers(trajectory: Any, surface: Surface, r: Array, keep: int | None) -> list[TrajectoryWriter]:
+def _writers(trajectory: Any, surface: Surface, r: Array, spacing: float, keep: int | None) -> list[TrajectoryWriter]:
     if trajectory is None:
         return []
-    if r.shape[-1] != 3:
-        raise ValueError(f"trajectory: files hold positions in space, got dimension {r.shape[-1]}; leave it out.")
     name = os.fspath(trajectory)
     stem, suffix = os.path.splitext(name)
     names = [name] if r.ndim == 2 else [f"{stem}-{k}{suffix}" for k in range(len(r))]
-    return [TrajectoryWriter(each, surface.species, surface.cell is not None, keep) for each in names]
+    pbc = None
+    if surface.cell is not None:
+        pbc = tuple(bool(x) for x in getattr(surface.neighbors, "pbc", (True,) * 3))
+    return [TrajectoryWriter(each, surface.species, pbc, spacing, keep) for each in names]
 
 
 def _write(writers: list[TrajectoryWriter], ran: Any, count: int, times: np.ndarray) -> None:

@@ -71,7 +71,7 @@ class MDState(eqx.Module):
 
     @property
     def forces(self) -> Array:
-        """EV/Å."""
+        """Forces, eV/Å, zero for fixed atoms."""
         return -self.gradient
 
 

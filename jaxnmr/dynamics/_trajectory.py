@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +15,37 @@ from jaxnmr.errors import missing_extra
 __all__ = ["TrajectoryWriter", "read_trajectory"]
 
 _TEXT, _BINARY = (".xyz", ".extxyz"), (".h5", ".hdf5")
+_TIME = re.compile(rb"\btime_fs=(\S+)")
+_ANEW = "resume with another name of the trajectory, of no file yet, to write the rest."
 
 
 class TrajectoryWriter:
-    """A file that grows by frames; whatever happens, the frames that were added are whole and on the disk.
+    """A file that grows by frames; those that `append` has returned from are on the disk.
+
+    A crash in the middle of a chunk leaves half a frame at the end of an extxyz file, which is cut off when the run is
+    resumed; it can leave an HDF5 file that no one can read.
 
     Args:
         path: .xyz or .extxyz, .h5 or .hdf5.
         species: symbols of the elements.
-        pbc: along which lattice vectors the atoms repeat.
-        keep: how many frames of a file that exists to go on from; None: begin anew.
+        pbc: along which lattice vectors the atoms repeat; None without a cell.
+        spacing: time between frames, fs.
+        keep: the number of the last frame to keep of a file that exists, counted from the run's beginning; None: begin anew.
 
     Raises:
-        ValueError: an unknown ending, no elements, fewer frames there than are to be kept.
+        ValueError: an unknown ending, no elements, a file that cannot be gone on with.
         ImportError: h5py is not installed.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], species: tuple[str, ...] | None, periodic: bool, keep: int | None = None
+        self,
+        path: str | os.PathLike[str],
+        species: tuple[str, ...] | None,
+        pbc: tuple[bool, ...] | None,
+        spacing: float,
+        keep: int | None = None,
     ):
-        self.path, self.periodic = Path(path), periodic
+        self.path, self.pbc = Path(path), pbc
         if self.path.suffix.lower() not in (*_TEXT, *_BINARY):
             raise ValueError(f"trajectory: got {os.fspath(path)!r}; let it end in .xyz, .extxyz, .h5 or .hdf5.")
         if species is None:
@@ -46,48 +58,75 @@ class TrajectoryWriter:
             _h5py()
         if keep is None:
             self.path.unlink(missing_ok=True)
-        else:
-            self._cut(keep)
-
-    def _cut(self, keep: int) -> None:
-        """What was written after the checkpoint goes, so that the run that goes on writes it again."""
-        found = 0
-        if self.binary and self.path.exists():
-            with _h5py().File(self.path, "r+") as file:
-                found = len(file["time"]) if "time" in file else 0
-                for name in list(file) if found >= keep else []:
-                    if file[name].attrs.get("per_frame", False):
-                        file[name].resize(keep, axis=0)
         elif self.path.exists():
-            lines = len(self.species) + 2
+            self._cut(keep, spacing)
+
+    def _cut(self, keep: int, spacing: float) -> None:
+        """What was written after the checkpoint goes, so that the run that goes on writes it again."""
+        if not self.binary:
+            times, ends = self._whole()
+            kept = self._kept(times, keep, spacing)
             with open(self.path, "rb+") as file:
-                while found < keep and all(file.readline().endswith(b"\n") for _ in range(lines)):
-                    found += 1
-                if found == keep:
-                    file.truncate()
-        if found < keep:
-            raise ValueError(
-                f"trajectory: {self.path} has {found} whole frames, but the checkpoint was written after {keep}; put the "
-                "whole file back, or give another name to write only the rest."
-            )
+                file.truncate(ends[kept - 1] if kept else 0)
+            return
+        try:
+            with _h5py().File(self.path, "r+") as file:
+                names = [name for name in file if file[name].attrs.get("per_frame", False)]
+                found = min((len(file[name]) for name in names), default=0)
+                kept = self._kept(file["time"][:found] if found else np.zeros(0), keep, spacing)
+                for name in names:
+                    file[name].resize(kept, axis=0)
+        except (OSError, KeyError) as error:
+            raise ValueError(f"trajectory: {self.path} is damaged ({error}); {_ANEW}") from None
+
+    def _whole(self) -> tuple[np.ndarray, list[int]]:
+        """Times of the whole frames of an extxyz file, and where each ends."""
+        times, ends = [], []
+        with open(self.path, "rb") as file:
+            while True:
+                lines = [file.readline() for _ in range(len(self.species) + 2)]
+                found = _TIME.search(lines[1])
+                if not lines[-1].endswith(b"\n") or found is None:
+                    return np.array(times), ends
+                times.append(float(found[1]))
+                ends.append(file.tell())
+
+    def _kept(self, times: np.ndarray, keep: int, spacing: float) -> int:
+        """How many frames stay.
+
+        Raises:
+            ValueError: the file does not go on to the checkpoint's, or is not this run's.
+        """
+        numbers = np.rint(times / spacing)
+        # Times have nine digits in the file.
+        own = (np.abs(times - numbers * spacing) <= 0.01 * spacing + 1e-8 * times).all() and (np.diff(numbers) == 1).all()
+        kept = int((numbers <= keep).sum())
+        last = numbers[kept - 1] if kept else (numbers[0] - 1 if len(numbers) else keep)
+        if own and last == keep:
+            return kept
+        raise ValueError(
+            f"trajectory: {self.path} has {len(times)} whole frames, but the checkpoint was written after {keep}, one each "
+            f"{spacing:g} fs; put the whole file back, or {_ANEW}"
+        )
 
     def append(self, frames: Frames) -> None:
-        """Add frames."""
+        """Add frames; they are on the disk afterwards."""
         if not len(frames.time):
             return
         if self.binary:
             self._append_binary(frames)
-            return
-        with open(self.path, "a", encoding="utf-8") as file:
-            for k in range(len(frames.time)):
-                file.write(self._text(frames, k))
-            file.flush()
+        else:
+            with open(self.path, "a", encoding="utf-8", newline="\n") as file:
+                for k in range(len(frames.time)):
+                    file.write(self._text(frames, k))
+        with open(self.path, "rb+") as file:
             os.fsync(file.fileno())
 
     def _text(self, frames: Frames, k: int) -> str:
         head = "Properties=species:S:1:pos:R:3:vel:R:3"
-        if self.periodic and frames.cell is not None:
-            head = f'Lattice="{" ".join(f"{x:.10f}" for x in frames.cell[k].ravel())}" {head} pbc="T T T"'
+        if self.pbc is not None and frames.cell is not None:
+            repeats = " ".join("FT"[along] for along in self.pbc)
+            head = f'Lattice="{" ".join(f"{x:.10f}" for x in frames.cell[k].ravel())}" {head} pbc="{repeats}"'
         head += f" time_fs={frames.time[k]:.9g} energy={frames.energy[k]:.10g}"
         rows = zip(self.species, frames.positions[k], frames.velocities[k], strict=True)
         body = (f"{s} {' '.join(f'{x:.8f}' for x in r)} {' '.join(f'{x:.8e}' for x in v)}" for s, r, v in rows)
@@ -97,7 +136,8 @@ class TrajectoryWriter:
         with _h5py().File(self.path, "a") as file:
             if "species" not in file:
                 file["species"] = np.array(self.species, "S2")
-                file.attrs["periodic"] = self.periodic
+                file.attrs["periodic"] = self.pbc is not None
+                file.attrs["pbc"] = np.array(self.pbc or (False,) * 3)
                 file.attrs["units"] = "positions, cell: Å; velocities: Å/fs; time: fs; energy: eV"
             for name in Frames._fields:
                 value = getattr(frames, name)
@@ -128,29 +168,34 @@ def read_trajectory(path: str | os.PathLike[str], *, partial: bool = False) -> t
     path = Path(path)
     if path.suffix.lower() in _BINARY:
         return _read_binary(path, partial)
-    lines = path.read_text(encoding="utf-8").splitlines()
+    # A line without its end may be the beginning of a number.
+    *lines, rest = path.read_text(encoding="utf-8").split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
     rows: list[tuple[float, float, Any, np.ndarray]] = []
     species: tuple[str, ...] = ()
     at = 0
-    while at < len(lines) and lines[at].strip():
+    while at < len(lines):
         try:
             n = int(lines[at])
             body = [line.split() for line in lines[at + 2 : at + 2 + n]]
-            if len(body) < n or len(body[-1]) < 7:
+            if not 0 < n == len(body) or min(map(len, body)) < 7 or (rows and n != len(species)):
                 raise IndexError
             numbers = np.array([[float(x) for x in row[1:7]] for row in body])
             time, energy = (float(lines[at + 1].split(f"{key}=")[1].split()[0]) for key in ("time_fs", "energy"))
             cell = lines[at + 1].split('Lattice="')[1].split('"')[0].split() if "Lattice=" in lines[at + 1] else None
+            lattice = None if cell is None else np.array(cell, float).reshape(3, 3)
         except (IndexError, ValueError):
-            if partial and rows:
-                break
-            raise ValueError(
-                f"path: {path} is cut short or damaged in frame {len(rows)} (line {at + 1}); the {len(rows)} frames before "
-                "are whole: read them with partial=True, and resume the run from its checkpoint to write the rest."
-            ) from None
+            rest = "."
+            break
         species = tuple(row[0] for row in body)
-        rows.append((time, energy, None if cell is None else np.array(cell, float).reshape(3, 3), numbers))
+        rows.append((time, energy, lattice, numbers))
         at += 2 + n
+    if rest.strip() and not (partial and rows):
+        raise ValueError(
+            f"path: {path} is cut short or damaged in frame {len(rows)} (line {at + 1}); the {len(rows)} frames before are "
+            "whole: read them with partial=True, and resume the run from its checkpoint to write the rest."
+        )
     if not rows:
         raise ValueError(f"path: {path} has no frame; name a trajectory that md has written.")
     times, energies, cells, numbers = zip(*rows, strict=True)
@@ -167,9 +212,7 @@ def _read_binary(path: Path, partial: bool) -> tuple[tuple[str, ...], Frames]:
             species = tuple(name.decode() for name in file["species"][()])
             parts = {name: file[name][()] for name in Frames._fields if name in file}
     except (OSError, KeyError) as error:
-        raise ValueError(
-            f"path: {path} is cut short or no trajectory of md ({error}); resume from the checkpoint."
-        ) from None
+        raise ValueError(f"path: {path} is damaged or no trajectory of md ({error}); {_ANEW}") from None
     lengths = {len(part) for part in parts.values()}
     if len(lengths) > 1 and not partial:
         raise ValueError(f"path: {path} is cut short after frame {min(lengths)}; {advice}")

@@ -1,5 +1,6 @@
 """Motion against the exact ensembles, its restart, and what stops it."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from scipy import stats
 
 from jaxnmr.dynamics import (
+    ATOMIC,
     NPT,
     REDUCED,
     Ending,
@@ -21,7 +23,7 @@ from jaxnmr.dynamics import (
     read_trajectory,
 )
 from jaxnmr.structure import NeighborList, Structure
-from jaxnmr.units import BOLTZMANN_IN_EV
+from jaxnmr.units import AMU, BOLTZMANN_IN_EV, ELECTRON_VOLT
 from tests.systems.surfaces import cut_lennard_jones, cut_lennard_jones_of_all, lennard_jones
 
 
@@ -61,7 +63,7 @@ def test_newton_conserves_energy():
     assert 3.5 < spread[0] / spread[1] < 4.5
 
 
-@pytest.mark.parametrize("method", [Langevin(0.6, 0.5), NoseHoover(0.6, 4.0)], ids=["Langevin", "NoseHoover"])
+@pytest.mark.parametrize("method", [Langevin(0.6, 0.5), NoseHoover(np.full(24, 0.6), 4.0)], ids=["Langevin", "NoseHoover"])
 def test_canonical_distributions(method):
     """Coordinates and speeds of the uneven wells by Kolmogorov-Smirnov; the configurational temperature is the bath's."""
     surface = Surface(uneven, masses=[1.0])
@@ -122,6 +124,9 @@ def elastic(positions, cell, graph):
     return 10.0 * jnp.sum(strain**2) + 3.0 * jnp.sum((pairs[:, 0] - pairs[:, 1]) ** 2)
 
 
+CELLS = Observable(lambda state: state.cell, keep=True)
+
+
 def exact_cells(kt, pressure, molecules):
     """Cells of the exact ensemble with their weights: six numbers of a lower triangle, drawn around the reference."""
     rng, low = np.random.default_rng(5), np.tril_indices(3)
@@ -155,8 +160,7 @@ def test_constant_pressure_distributions(centred):
     surface = Surface(elastic, masses=np.ones(8), cell=REFERENCE)
     starts = np.random.default_rng(0).normal(size=(32, 8, 3)) * 0.3
     method = NPT(kt, pressure, friction=0.5, period=6.0, cell_friction=0.5)
-    watched = Observable(lambda state: state.cell, keep=True)
-    run = md(surface, starts, method, steps=5000, dt=0.1, every=10, observe=watched, units=REDUCED, centred=centred, seed=2)
+    run = md(surface, starts, method, steps=5000, dt=0.1, every=10, observe=CELLS, units=REDUCED, centred=centred, seed=2)
     exact, weights = exact_cells(kt, pressure, 4)
     assert weights.sum() ** 2 / (weights**2).sum() > 20_000
 
@@ -178,6 +182,26 @@ def test_constant_pressure_distributions(centred):
     deformation = np.linalg.solve(REFERENCE, np.asarray(run.state.cell))
     np.testing.assert_allclose(deformation, deformation.transpose(0, 2, 1), atol=1e-12)
     assert np.abs(run.conserved - run.conserved[0]).max() < 0.1 * run.dof * kt
+
+
+def test_constant_pressure_in_kelvin():
+    """In eV, eV/Å³, amu, fs and K the motion is that which the exact distributions are tested with, in other units."""
+    starts = np.random.default_rng(0).normal(size=(32, 8, 3)) * 0.3
+    surface = Surface(elastic, masses=np.ones(8), cell=REFERENCE)
+    fs = np.sqrt(AMU * 1e-20 / ELECTRON_VOLT) / 1e-15  # one sqrt(amu Å²/eV), 10.18 fs
+    # Numbers of the method: kT = 0.5 eV, p = 0.02 eV/Å³ = 3.2 GPa.
+    pressure = 3.204353268e9 * 1e-30 / ELECTRON_VOLT
+    runs = [
+        md(surface, starts, method, steps=100, dt=0.1 * unit, every=10, observe=CELLS, units=units, centred=True, seed=2)
+        for method, unit, units in (
+            (NPT(0.5, pressure, friction=0.5, period=6.0, cell_friction=0.5), 1.0, REDUCED),
+            (NPT(0.5 / BOLTZMANN_IN_EV, pressure, 0.5 / fs, 6.0 * fs, 0.5 / fs), fs, ATOMIC),
+        )
+    ]
+    np.testing.assert_allclose(runs[1].volume, runs[0].volume, rtol=1e-9)
+    np.testing.assert_allclose(runs[1].state.velocities * fs, runs[0].state.velocities, atol=1e-9)
+    np.testing.assert_allclose(runs[1].temperature * BOLTZMANN_IN_EV, runs[0].temperature, rtol=1e-9)
+    np.testing.assert_allclose(pressure, 0.02, rtol=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -219,10 +243,13 @@ def test_overflow_in_the_middle_and_exact_restart(falling, tmp_path):
     np.testing.assert_allclose(frames.positions[-1], whole.state.positions, atol=1e-8)
     np.testing.assert_allclose(frames.energy[-1], whole.energy[-1], rtol=1e-9)
     text = (tmp_path / "parts.xyz").read_text()
-    (tmp_path / "cut.xyz").write_text(text[:-200])
-    with pytest.raises(ValueError, match=r"cut short or damaged in frame 59 .* partial=True"):
-        read_trajectory(tmp_path / "cut.xyz")
-    assert len(read_trajectory(tmp_path / "cut.xyz", partial=True)[1].time) == 59
+    # Cut within the last number, before the end of its line, within a row, at a row's end, in the header and in the count.
+    size = len(text) - text.rindex("\n13\n") - 1
+    for cut in (1, 4, 50, 200, size - 20, size - 3, size - 1):
+        (tmp_path / "cut.xyz").write_text(text[:-cut])
+        with pytest.raises(ValueError, match=r"cut short or damaged in frame 59 .* partial=True"):
+            read_trajectory(tmp_path / "cut.xyz")
+        assert len(read_trajectory(tmp_path / "cut.xyz", partial=True)[1].time) == 59
     (tmp_path / "parts.xyz").write_text(text[: len(text) // 2])
     with pytest.raises(ValueError, match=r"whole frames, but the checkpoint was written after 60"):
         md(surface, None, method, steps=1400, observe=watched, resume=files["checkpoint"], **files, **given)
@@ -231,6 +258,50 @@ def test_overflow_in_the_middle_and_exact_restart(falling, tmp_path):
     (tmp_path / "run.npz").write_bytes((tmp_path / "run.npz").read_bytes()[:500])
     with pytest.raises(ValueError, match=r"resume: .* is cut short"):
         md(surface, None, method, steps=1400, resume=files["checkpoint"], **given)
+
+
+def test_what_a_resumed_run_may_change(falling, tmp_path):
+    """Frames are at multiples of frame_every wherever a run stopped; other numbers or files of other runs are refused."""
+    surface, start = falling
+    given = dict(dt=0.01, every=10, seed=4, units=REDUCED, block_steps=200, frame_every=40, velocities=-0.1 * start)
+    frames, checkpoint = tmp_path / "a.h5", tmp_path / "a.npz"
+    method = Langevin(0.3, 0.5)
+    md(surface, start, method, steps=100, trajectory=frames, checkpoint=checkpoint, **given)
+    for changed, other, message in (
+        (dict(frame_every=20), method, r"written with frame_every 40, now it is 20"),
+        ({}, Langevin(0.4, 0.5), r"written with temperature 0.3, now it is 0.4"),
+        ({}, Langevin(0.3, 0.1), r"written with friction 0.5, now it is 0.1"),
+        (dict(frame_every=400), method, r"frame_every: a run of 300 steps ends before its first frame, after 400"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            md(surface, None, other, steps=300, trajectory=frames, resume=checkpoint, **{**given, **changed})
+    heavy = eqx.tree_at(lambda s: s.masses, surface, 2 * surface.masses)
+    with pytest.raises(ValueError, match=r"written with masses and fixed atoms"):
+        md(heavy, None, method, steps=300, trajectory=frames, resume=checkpoint, **given)
+    assert len(read_trajectory(frames)[1].time) == 2
+    # Under another name the rest is written, and gone on with; a file of other frames is left alone.
+    rest, foreign = tmp_path / "rest.xyz", tmp_path / "foreign.xyz"
+    again = dict(checkpoint=checkpoint, resume=checkpoint)
+    first = tmp_path / "first.npz"
+    first.write_bytes(checkpoint.read_bytes())
+    md(surface, None, method, steps=200, trajectory=rest, **again, **given)
+    md(surface, None, method, steps=300, trajectory=rest, **again, **given)
+    np.testing.assert_allclose(read_trajectory(rest)[1].time, [1.2, 1.6, 2.0, 2.4, 2.8])
+    foreign.write_text(rest.read_text().replace("time_fs=2", "time_fs=7"))
+    before = foreign.read_bytes()
+    with pytest.raises(ValueError, match=r"5 whole frames, but the checkpoint was written after 7.*another name"):
+        md(surface, None, method, steps=400, trajectory=foreign, resume=checkpoint, **given)
+    assert foreign.read_bytes() == before
+    md(surface, None, method, steps=300, trajectory=frames, resume=first, **given)
+    np.testing.assert_allclose(read_trajectory(frames)[1].time, 0.4 * np.arange(1, 8))
+    frames.write_bytes(frames.read_bytes()[:300])
+    with pytest.raises(ValueError, match=r"is damaged .*resume with another name"):
+        read_trajectory(frames)
+    with pytest.raises(ValueError, match=r"trajectory: .* is damaged .*resume with another name"):
+        md(surface, None, method, steps=400, trajectory=frames, resume=checkpoint, **given)
+    with pytest.raises(ValueError, match=r"frame_every: a run of 30 steps ends"):
+        md(surface, start, method, steps=30, trajectory=rest, **given)
+    assert rest.exists()
 
 
 def test_sums_along_the_way_are_those_of_the_series(tmp_path):
@@ -300,6 +371,40 @@ def test_replicas_and_seeds():
     np.testing.assert_array_equal(one.state.positions, same.state.positions)
     flat = np.asarray(jnp.concatenate([one.state.positions, other.state.positions])).reshape(6, 2)
     assert len(np.unique(flat[:, 0])) == 6
+
+
+def test_replicas_each_have_their_temperature():
+    """Three temperatures for three replicas, not for x, y and z; each moves as it would among its like."""
+    surface = Surface(springs, masses=np.ones(4))
+    starts = np.zeros((3, 4, 3)) + 0.1 * np.random.default_rng(0).normal(size=(4, 3))
+    given = dict(steps=40, dt=0.05, every=20, units=REDUCED, max_temperature=np.inf)
+    mixed = np.array([0.01, 1.0, 4.0])
+    found = md(surface, starts, Langevin(mixed, 0.5), **given)
+    for k, t in enumerate(mixed):
+        alone = md(surface, starts, Langevin(t, 0.5), **given)
+        np.testing.assert_allclose(found.state.positions[k], alone.state.positions[k], rtol=1e-12)
+        np.testing.assert_allclose(found.conserved[:, k], alone.conserved[:, k], rtol=1e-12)
+    for method, at, message in (
+        (Langevin(np.ones(3), 0.5), starts[0], r"Langevin.temperature: got shape \(3,\); give one number"),
+        (
+            Langevin(1.0, np.ones(4)),
+            starts,
+            r"Langevin.friction: got shape \(4,\); give one number, or one for each replica",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            md(surface, at, method, **given)
+    with pytest.raises(ValueError, match=r"^temperature: got shape \(3,\)"):
+        md(surface, starts[0], Langevin(1.0, 0.5), **given, temperature=np.ones(3))
+
+
+def test_single_precision_from_rest():
+    """At rest near a minimum far below zero only rounding moves the energy, which is no drift."""
+    deep = Surface(lambda r: springs(r) - 1000.0, masses=np.ones(4))
+    start = np.full((4, 3), 1e-3, np.float32) * np.arange(4, dtype=np.float32)[:, None]
+    run = md(deep, start, steps=400, dt=0.05, units=REDUCED)
+    assert run.ending is Ending.FINISHED
+    assert np.ptp(run.conserved) > 0.1 * run.dof * run.thermal
 
 
 def test_bad_input_is_named(tmp_path):
