@@ -236,7 +236,7 @@ def main() -> None:
     """Every case, the table, the picture."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
-    asked.add_argument("--draws", type=int, default=64)
+    asked.add_argument("--draws", type=int, default=40, help="those of a run by default")
     asked.add_argument("--only", type=int, help="every so many cases")
     given = asked.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
