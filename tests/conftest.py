@@ -11,13 +11,15 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # Matrices here are small: where cores are shared, LAPACK's threads wait for each other ten times as long as they work.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # A test runs a program once or twice, so compiling it is what costs: quick code takes two fifths off the whole. README's
-# code, the demo and the benchmarks run what XLA makes by default; so do the tests with XLA_FLAGS set to anything, as " ".
+# code, the demo and the benchmarks run what XLA makes by default; so do the tests with XLA_FLAGS set to
+# any flag, as --xla_backend_optimization_level=3.
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_multi_thread_eigen=false"
 if "XLA_FLAGS" not in os.environ:
     # XLA ends the process at a flag that it does not know, and flags come and go: ask another process.
     asked = [sys.executable, "-c", "import jaxlib.xla_client as client; client.CompileOptions()"]
     known = subprocess.run(asked, env=os.environ | {"XLA_FLAGS": QUICK}, capture_output=True, check=False)
-    os.environ["XLA_FLAGS"] = QUICK if known.returncode == 0 else " "
+    if known.returncode == 0:
+        os.environ["XLA_FLAGS"] = QUICK
 
 import jax  # noqa: E402 - after the environment that it reads
 import pytest  # noqa: E402
