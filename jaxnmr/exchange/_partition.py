@@ -8,9 +8,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxnmr.dynamics import ATOMIC, Units, Vibrations
-from jaxnmr.errors import is_concrete
+from jaxnmr.errors import is_concrete, warn
 
-__all__ = ["check_point", "check_temperature", "crossing", "log_partition"]
+__all__ = ["check_atoms", "check_point", "check_temperature", "crossing", "log_partition", "warn_of_forces"]
+
+# eV/Å; at 0.1 a soft mode of 1 eV/Å² lies 5 meV too high, a fifth of kT at room temperature.
+_STATIONARY = 0.1
 
 
 def log_partition(
@@ -90,3 +93,46 @@ def check_point(point: Vibrations, name: str, negative: int) -> None:
         1: "with none it is a minimum: search with dimer; with more, push along the second mode and search again",
     }
     raise ValueError(f"{name}: has {found} negative modes, but needs {negative}; {cures[negative]}.")
+
+
+def check_atoms(first: Vibrations, other: Vibrations, names: tuple[str, str], *, numbered: bool = True) -> None:
+    """Two points are of the same atoms, with the same masses.
+
+    Args:
+        first: a point.
+        other: another.
+        names: of the two, for messages.
+        numbered: in the same order too.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if first.positions.shape != other.positions.shape:
+        raise ValueError(
+            f"{names[1]}: {other.positions.shape}, but {names[0]} has {first.positions.shape}; both need the same atoms."
+        )
+    ordered = (lambda x: x) if numbered else sorted
+    if first.species is not None and other.species is not None and ordered(first.species) != ordered(other.species):
+        order = ", in this order" * numbered
+        raise ValueError(f"{names[1]}: its elements are not those of {names[0]}{order}; take both from one surface.")
+    if not is_concrete(first.masses, other.masses):
+        return
+    a, b = (np.array(ordered(np.asarray(point.masses, np.float64))) for point in (first, other))
+    # Single precision has seven digits; isotopes differ in the third.
+    wrong = np.flatnonzero(np.abs(a - b) > 1e-5 * a)
+    if len(wrong):
+        k = int(wrong[0])
+        raise ValueError(
+            f"{names[1]}: {f'atom {k}' if numbered else 'an atom'} weighs {b[k]:.6g}, but {a[k]:.6g} in {names[0]}; take "
+            "vibrations of both with the same masses or isotopes."
+        )
+
+
+def warn_of_forces(point: Vibrations, name: str, units: Units) -> None:
+    """Warn of a point that is far from stationary; of a surface without units nothing is known."""
+    if units != ATOMIC or not is_concrete(point.max_force) or float(point.max_force) <= _STATIONARY:
+        return
+    warn(
+        f"{name}: a force is {float(point.max_force):.2g} eV/Å there, so it is no stationary point, and its energy and "
+        "frequencies are not those that a rate is made of; minimise it, or refine the saddle by dimer."
+    )

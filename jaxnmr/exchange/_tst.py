@@ -13,8 +13,15 @@ from jaxtyping import Array, Float
 from jaxnmr.dynamics import ATOMIC, Units, Vibrations
 from jaxnmr.errors import is_concrete
 from jaxnmr.exchange._model import ExchangeModel
-from jaxnmr.exchange._partition import check_point, check_temperature, crossing, log_partition
-from jaxnmr.exchange._tunnelling import Tunnelling, warn_of_tunnelling
+from jaxnmr.exchange._partition import (
+    check_atoms,
+    check_point,
+    check_temperature,
+    crossing,
+    log_partition,
+    warn_of_forces,
+)
+from jaxnmr.exchange._tunnelling import Tunnelling, warn_of_speed, warn_of_tunnelling
 
 __all__ = ["exchange_model", "eyring", "htst", "populations"]
 
@@ -39,7 +46,7 @@ def htst(
         minimum: vibrations at the minimum that is left.
         saddle: at the saddle.
         temperature: K, of any shape.
-        degeneracy: g, number of equivalent ways over such saddles.
+        degeneracy: g, number of equivalent ways over such saddles, one or one for each temperature.
         units: of the surface; `REDUCED` for one without units.
 
     Returns:
@@ -47,12 +54,15 @@ def htst(
 
     Raises:
         ValueError: a temperature that is not positive, a minimum with a negative mode, a saddle with none or several,
-            a saddle below the minimum, points of different atoms.
+            a saddle below the minimum, points of different atoms or masses.
+
+    Warns:
+        JaxnmrWarning: a force above 0.1 eV/Å at a point.
 
     References:
         Vineyard, J. Phys. Chem. Solids 3, 121 (1957).
     """
-    _check_pair(minimum, saddle, temperature, degeneracy)
+    _check_pair(minimum, saddle, temperature, degeneracy, units)
     kt = units.boltzmann * jnp.asarray(temperature, minimum.eigenvalues.dtype)
     # From determinants, whose derivative exists where frequencies cross.
     log_ratio = 0.5 * (minimum.log_determinant - saddle.log_determinant)
@@ -89,7 +99,7 @@ def eyring(
         degeneracy: g, number of equivalent ways; leave it 1 where symmetry numbers say the same.
         symmetry: rotational symmetry number of the minimum.
         saddle_symmetry: of the saddle.
-        transmission: γ, share of crossings that stay across, 0 to 1.
+        transmission: γ, share of crossings that stay across, 0 to 1, one or one for each temperature.
         quantum: quantum oscillators, or classical ones.
         units: of the surface.
 
@@ -100,26 +110,34 @@ def eyring(
         ValueError: as `htst`; a transmission beyond 0 to 1.
 
     Warns:
-        TunnellingWarning: ħω_b / kT above 4, or a barrier below one quantum.
+        TunnellingWarning: a saddle below a minimum with zero-point energies; with a correction, ħω_b / kT above 4, or a
+            barrier below one quantum.
+        TransitionStateWarning: a quantum rate above kT/h for each way.
+        JaxnmrWarning: a force above 0.1 eV/Å at a point.
 
     References:
         Eyring, J. Chem. Phys. 3, 107 (1935).
     """
-    _check_pair(minimum, saddle, temperature, degeneracy)
-    if is_concrete(transmission) and not 0 < np.asarray(transmission) <= 1:
+    _check_pair(minimum, saddle, temperature, degeneracy, units)
+    if product is not None:
+        check_point(product, "product", 0)
+        check_atoms(minimum, product, ("minimum", "product"), numbered=False)
+    if is_concrete(transmission) and not ((np.asarray(transmission) > 0) & (np.asarray(transmission) <= 1)).all():
         raise ValueError(f"transmission: got {transmission}; it is a share, above 0 and at most 1.")
     kt = units.boltzmann * jnp.asarray(temperature, minimum.eigenvalues.dtype)
     up = log_partition(saddle, temperature, quantum=quantum, symmetry=saddle_symmetry, units=units)
     down = log_partition(minimum, temperature, quantum=quantum, symmetry=symmetry, units=units)
     share = jnp.asarray(degeneracy, kt.dtype) * jnp.asarray(transmission, kt.dtype)
     rate = share * units.frequency * kt / (2 * jnp.pi * units.hbar) * jnp.exp(up - down)
-    if tunnelling is None:
-        return rate
     energy = units.hbar * crossing(saddle)
     forward = _zero_point(saddle, units) - _zero_point(minimum, units)
     back = forward if product is None else _zero_point(saddle, units) - _zero_point(product, units)
-    warn_of_tunnelling(energy, kt, saddle.energy - minimum.energy)
-    return rate * tunnelling.factor(energy, kt, forward, back)
+    barrier, corrects = saddle.energy - minimum.energy, tunnelling is not None
+    corrected = jnp.minimum(forward, back) if quantum or corrects else barrier
+    if not warn_of_tunnelling(energy, kt, barrier, corrected, corrects) and quantum:
+        ways = jnp.asarray(symmetry, kt.dtype) / jnp.asarray(saddle_symmetry, kt.dtype)
+        warn_of_speed(jnp.exp(up - down) / ways, kt / units.boltzmann)
+    return rate if tunnelling is None else rate * tunnelling.factor(energy, kt, forward, back)
 
 
 def populations(
@@ -140,13 +158,19 @@ def populations(
         units: of the surface.
 
     Raises:
-        ValueError: no minimum, one with a negative mode, or a temperature that is not positive.
+        ValueError: no minimum, one with a negative mode, minima of different atoms or masses, or a temperature that is not
+            positive.
+
+    Warns:
+        JaxnmrWarning: a force above 0.1 eV/Å at a minimum.
     """
     if not minima:
         raise ValueError("minima: got none; give at least one.")
     check_temperature(temperature)
     for i, minimum in enumerate(minima):
         check_point(minimum, f"minima[{i}]", 0)
+        check_atoms(minima[0], minimum, ("minima[0]", f"minima[{i}]"), numbered=False)
+        warn_of_forces(minimum, f"minima[{i}]", units)
     numbers = [1.0] * len(minima) if symmetries is None else list(symmetries)
     if len(numbers) != len(minima):
         raise ValueError(f"symmetries: {len(numbers)} came for {len(minima)} minima; give one for each.")
@@ -208,16 +232,17 @@ def _zero_point(point: Vibrations, units: Units) -> Array:
     return point.energy + units.hbar / 2 * jnp.sum(omega)
 
 
-def _check_pair(minimum: Vibrations, saddle: Vibrations, temperature: ArrayLike, degeneracy: ArrayLike) -> None:
+def _check_pair(
+    minimum: Vibrations, saddle: Vibrations, temperature: ArrayLike, degeneracy: ArrayLike, units: Units
+) -> None:
     check_temperature(temperature)
     check_point(minimum, "minimum", 0)
     check_point(saddle, "saddle", 1)
-    if is_concrete(degeneracy) and not np.asarray(degeneracy) > 0:
+    if is_concrete(degeneracy) and not (np.asarray(degeneracy) > 0).all():
         raise ValueError(f"degeneracy: got {degeneracy}; it is a number of ways, > 0.")
-    if minimum.positions.shape != saddle.positions.shape:
-        raise ValueError(
-            f"saddle: {saddle.positions.shape} for a minimum of {minimum.positions.shape}; both need the same atoms."
-        )
+    check_atoms(minimum, saddle, ("minimum", "saddle"))
+    warn_of_forces(minimum, "minimum", units)
+    warn_of_forces(saddle, "saddle", units)
     if not is_concrete(minimum, saddle):
         return
     counts = [int(point.is_vibration.sum()) for point in (minimum, saddle)]

@@ -9,13 +9,17 @@ from jaxtyping import Array, Float
 
 from jaxnmr.errors import JaxnmrWarning, is_concrete, warn
 
-__all__ = ["Eckart", "TunnellingWarning", "Wigner"]
+__all__ = ["Eckart", "TransitionStateWarning", "Tunnelling", "TunnellingWarning", "Wigner"]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(400)
 
 
 class TunnellingWarning(JaxnmrWarning):
-    """Tunnelling is too strong for the correction that was asked for."""
+    """Nuclei are too much waves for the rate that was asked for."""
+
+
+class TransitionStateWarning(JaxnmrWarning):
+    """A barrier too low for transition-state theory."""
 
 
 class Wigner(eqx.Module):
@@ -79,21 +83,62 @@ def _transmission(xi: Array, a1: Array, a2: Array) -> Array:
 Tunnelling = Wigner | Eckart
 
 
-def warn_of_tunnelling(quantum: Array, kt: Array, barrier: Array) -> None:
-    """Warn where one-dimensional corrections are not to be trusted."""
-    if not is_concrete(quantum, kt, barrier):
-        return
-    ratio, low = float(np.max(np.asarray(quantum / kt))), float(np.min(np.asarray(barrier / quantum)))
-    if ratio > 4:
+def warn_of_tunnelling(quantum: Array, kt: Array, barrier: Array, corrected: Array, corrects: bool) -> bool:
+    """Warn where jumps over one barrier, or one-dimensional corrections to them, are not to be trusted.
+
+    Args:
+        quantum: ħω_b, eV.
+        kt: kT, eV.
+        barrier: of the surface, eV.
+        corrected: the lowest barrier with zero-point energies, eV; that of the surface for classical nuclei.
+        corrects: whether a correction for tunnelling is asked for.
+
+    Returns:
+        Whether it was told that no barrier is left.
+    """
+    if not is_concrete(quantum, kt, barrier, corrected):
+        return False
+    ratio = float(np.max(np.asarray(quantum / kt)))
+    lowest = float(np.min(np.asarray(corrected)))
+    low = float(np.min(np.minimum(np.asarray(barrier), np.asarray(corrected)) / np.asarray(quantum)))
+    if lowest <= 0:
+        warn(
+            f"tunnelling: with zero-point energies the saddle lies {-lowest:.3g} below a minimum (in the surface's energy): "
+            "nothing is left to jump over, and a harmonic quantum rate or its correction is the rate of no process. Use "
+            "path integrals, or averages over the motion.",
+            TunnellingWarning,
+        )
+    if corrects and ratio > 4:
         warn(
             f"tunnelling: hbar omega_b / kT reaches {ratio:.2g}; above 4 the Wigner and Eckart corrections fail, by "
             "orders of magnitude at low temperature. Leave these temperatures out, or use a theory of instantons or "
             "path integrals.",
             TunnellingWarning,
         )
-    elif low < 1:
+    elif corrects and 0 < lowest and low < 1:
         warn(
             f"tunnelling: the barrier is only {low:.2g} quanta of its own frequency high, so that the proton has no state "
             "below its top; the jump is no activated one, and its rate an upper estimate at best.",
             TunnellingWarning,
+        )
+    return lowest <= 0
+
+
+def warn_of_speed(share: Array, temperature: Array) -> None:
+    """Warn of a quantum rate above kT/h: a free energy that is no higher on the saddle than in the well.
+
+    Args:
+        share: of each way, k h / kT.
+        temperature: K, of the same shape.
+    """
+    if not is_concrete(share, temperature):
+        return
+    shares, temperatures = np.broadcast_arrays(np.asarray(share), np.asarray(temperature))
+    if (shares > 1).any():
+        at, most = float(temperatures[shares > 1].min()), float(shares.max())
+        warn(
+            f"rate: exceeds kT/h at {at:g} K (up to {most:.2g} times): the barrier is so low that atoms do not settle "
+            "before they cross it again, and transition-state theory does not hold. Count what happens in a trajectory "
+            "instead: `counted_rates`.",
+            TransitionStateWarning,
         )

@@ -6,7 +6,7 @@ from jaxnmr.exchange._counted import CountedRates, assign_states, counted_rates
 from jaxnmr.exchange._partition import log_partition
 from jaxnmr.exchange._transmission import Transmission, transmission
 from jaxnmr.exchange._tst import exchange_model, eyring, htst, populations
-from jaxnmr.exchange._tunnelling import Eckart, TunnellingWarning, Wigner
+from jaxnmr.exchange._tunnelling import Eckart, TransitionStateWarning, TunnellingWarning, Wigner
 
 __all__ = [
     "ATOMIC",
@@ -14,6 +14,7 @@ __all__ = [
     "ArrheniusFit",
     "CountedRates",
     "Eckart",
+    "TransitionStateWarning",
     "Transmission",
     "TunnellingWarning",
     "Units",

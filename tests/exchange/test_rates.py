@@ -1,7 +1,9 @@
 """Rates: known prefactors, limits of the quantum ones, tunnelling, detailed balance, derivatives, and bad input."""
 
+import dataclasses
 import warnings
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,6 +112,105 @@ def test_tunnelling_says_where_it_ends(proton):
         rates.eyring(*flat, 500.0, tunnelling=Wigner())
 
 
+def transmitted(quantum, forward, back, energies):
+    """Shares of waves that pass the Eckart barrier, by Numerov's steps through Schrödinger's equation."""
+    # V = A y/(1+y) + B y/(1+y)², y = exp(x): heights V1 and V2 from its sides.
+    a, b = forward - back, (forward**0.5 + back**0.5) ** 2
+    x, h = np.linspace(-32.0, 32.0, 16001, retstep=True)
+    y = np.exp(x)
+    v = a * y / (1 + y) + b * y / (1 + y) ** 2
+    top = int(np.argmax(v))
+    np.testing.assert_allclose(v[top], forward, rtol=1e-5)
+    # The unit of length and the mass are free: ħ²/2m follows from the curvature, ħω_b being given.
+    curvature = -(v[top + 1] - 2 * v[top] + v[top - 1]) / h**2
+    half = quantum**2 / (2 * curvature)
+    f = (energies[:, None] - v) / half
+    k_in, k_out = np.sqrt(energies / half), np.sqrt((energies - a) / half)
+    # From the wave that has passed, back to those that came and were thrown back.
+    w = 1 + h**2 / 12 * f
+    psi, after = np.exp(1j * k_out * x[-2]), np.exp(1j * k_out * x[-1])
+    for i in range(len(x) - 2, 0, -1):
+        psi, after = ((12 - 10 * w[:, i]) * psi - w[:, i + 1] * after) / w[:, i - 1], psi
+    ahead, behind = np.exp(1j * k_in * x[0]), np.exp(1j * k_in * x[1])
+    came = (psi / ahead.conj() - after / behind.conj()) / (ahead / ahead.conj() - behind / behind.conj())
+    return k_out / k_in / np.abs(came) ** 2
+
+
+@pytest.mark.parametrize(("quantum", "forward", "back", "kt"), [(0.16, 0.4, 0.4, 0.02585), (0.12, 0.5, 0.3, 0.02585)])
+def test_eckart_is_the_average_of_what_waves_do(quantum, forward, back, kt):
+    """κ of a symmetric and of a skewed barrier from Schrödinger's equation, with nothing of the closed form in it."""
+    bottom = max(0.0, forward - back)
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    total = 0.0
+    for low, high in ((bottom, forward), (forward, forward + 25 * kt)):
+        energy = low + (high - low) * (1 + nodes) / 2
+        passed = transmitted(quantum, forward, back, energy)
+        total += (high - low) / 2 * np.sum(weights * passed * np.exp((forward - energy) / kt)) / kt
+    found = float(Eckart().factor(*(jnp.asarray(number) for number in (quantum, kt, forward, back))))
+    np.testing.assert_allclose(found, total, rtol=1e-3)
+    assert found > 2
+
+
+def test_no_barrier_is_left_with_zero_point_energies(proton):
+    """With or without a correction the saddle below the well is told; so is a rate above kT/h; classical nuclei are not."""
+
+    def shallow(height, top):
+        # 4 y² across in the wells, top y² across at the top.
+        def energy(r):
+            x, y = r[0, 0], r[0, 1]
+            return height * (4 * x**2 - 1) ** 2 + (4.0 + (top - 4.0) * (1 - 4 * x**2)) * y**2
+
+        return [vibrations(Surface(energy, masses=[1.008]), np.array([[x, 0.0]])) for x in (-0.5, 0.0)]
+
+    flat = shallow(0.01, 4.0)
+    # 10 meV less half of ħω = 64.65 meV sqrt(0.32/1.008).
+    for correction in (None, Wigner()):
+        with pytest.warns(rates.TunnellingWarning, match=r"zero-point energies the saddle lies 0.00821 below a minimum"):
+            rates.eyring(*flat, 200.0, tunnelling=correction)
+    with pytest.warns(rates.TransitionStateWarning, match=r"exceeds kT/h at 800 K .*counted_rates"):
+        rates.eyring(*shallow(0.2, 0.1), np.array([800.0, 1000.0]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rates.eyring(*flat, 60.0, quantum=False)
+        rates.htst(*flat, 60.0)
+        rates.eyring(*proton[:2], np.array([300.0, 1000.0]))
+
+
+def test_points_of_other_atoms_and_far_from_stationary(proton):
+    """Another isotope, another element or another number of atoms is refused, a force is warned of."""
+    minimum, saddle, product = proton
+    heavy = [vibrations(Surface(well, masses=[2.014]), np.array([[x, 0.0]])) for x in (-0.5, 0.0)]
+    for call, message in (
+        (lambda: rates.htst(minimum, heavy[1], 300.0), r"saddle: atom 0 weighs 2.014, but 1.008 in minimum"),
+        (lambda: rates.eyring(heavy[0], saddle, 300.0), r"saddle: atom 0 weighs 1.008, but 2.014 in minimum"),
+        (lambda: rates.eyring(minimum, saddle, 300.0, product=heavy[0]), r"product: an atom weighs 2.014"),
+        (lambda: rates.populations([minimum, heavy[0]], 300.0), r"minima\[1\]: an atom weighs 2.014"),
+        (lambda: rates.exchange_model([minimum, product], {(0, 1): heavy[1]}, 300.0), r"saddle: atom 0 weighs 2.014"),
+        (lambda: rates.htst(_named(minimum, "H"), _named(saddle, "He"), 300.0), r"saddle: its elements are not those of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    pulled = eqx.tree_at(lambda p: p.max_force, saddle, jnp.asarray(0.3))
+    with pytest.warns(jn.errors.JaxnmrWarning, match=r"saddle: a force is 0.3 eV/Å there"):
+        rates.htst(minimum, pulled, 300.0)
+    with pytest.warns(jn.errors.JaxnmrWarning, match=r"minima\[1\]: a force is 0.3 eV/Å there"):
+        rates.populations([minimum, eqx.tree_at(lambda p: p.max_force, product, jnp.asarray(0.3))], 300.0)
+
+
+def test_shares_and_ways_for_each_temperature(proton):
+    """Transmission and degeneracy as arrays, as long as the temperatures."""
+    minimum, saddle, _ = proton
+    t, plain = np.array([200.0, 300.0]), rates.eyring(*proton[:2], np.array([200.0, 300.0]))
+    found = rates.eyring(minimum, saddle, t, transmission=np.array([0.5, 0.8]), degeneracy=np.array([1.0, 2.0]))
+    np.testing.assert_allclose(found, np.array([0.5, 1.6]) * plain, rtol=1e-12)
+    classical = rates.htst(minimum, saddle, t, degeneracy=np.array([1.0, 2.0]))
+    np.testing.assert_allclose(classical, np.array([1.0, 2.0]) * rates.htst(minimum, saddle, t), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"transmission: got \[0.5 1.2\]"):
+        rates.eyring(minimum, saddle, t, transmission=np.array([0.5, 1.2]))
+
+
+# Zero-point energies with an ħ of 1 are larger than the low barrier of this surface.
+@pytest.mark.filterwarnings("ignore:tunnelling. with zero-point energies")
 def test_graph_of_minima_keeps_detailed_balance(points):
     """Each way's rate equals Eyring's from its own side, and populations are those of the partition functions."""
     model = rates.exchange_model(
@@ -202,7 +303,9 @@ def test_bad_input_is_named(points):
         rates.eyring(points["A"], points["ts1"], 20.0, transmission=1.5)
 
 
-def _shifted(point, energy):
-    import equinox as eqx
+def _named(point, symbol):
+    return dataclasses.replace(point, species=(symbol,))
 
+
+def _shifted(point, energy):
     return eqx.tree_at(lambda p: p.energy, point, point.energy + energy)
