@@ -49,7 +49,8 @@ def rows(given: argparse.Namespace):
     if "replicas" in given.cases:
         yield networks.replicas(models[0], given.most)
     if "hopping" in given.cases:
-        yield clusters.hopping(given.atoms, given.seeds, given.cap, given.walkers, False, given.log)
+        if given.seeds:
+            yield clusters.hopping(given.atoms, given.seeds, given.cap, given.walkers, False, given.log)
         if given.peer_seeds:
             yield clusters.hopping(given.atoms, given.peer_seeds, given.peer_cap or given.cap, 1, True, given.log)
 
