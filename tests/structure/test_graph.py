@@ -157,6 +157,18 @@ def test_lists_under_vmap_are_renewed_together_or_not_at_all():
     assert " cond[" in str(jax.make_jaxpr(again)(renewed, far))
 
 
+def test_a_tight_list_holds_what_is_near_and_no_room():
+    """At the place where the atoms are now, wherever they were when the list was made."""
+    structure = CASES["smaller than the cutoff"]
+    roomy = NeighborList.allocate(structure, CUTOFF, skin=0.6)
+    here = np.asarray(structure.positions) + 0.2 * np.random.default_rng(2).normal(size=(len(structure), 3))
+    tight = roomy.tight(here)
+    moved = Structure(structure.species, here, structure.cell, structure.pbc)
+    assert edges(tight.graph) == by_hand(moved, CUTOFF)
+    longest = int(np.asarray(tight.graph.is_edge).sum(axis=1).max())
+    assert tight.graph.n_neighbors == bucket(longest) < roomy.graph.n_neighbors
+
+
 def rocksalt():
     fcc = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
     positions = 4.212 * np.vstack([fcc, fcc + np.array([0.5, 0, 0])])
