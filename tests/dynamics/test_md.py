@@ -12,6 +12,7 @@ from jaxnmr.dynamics import (
     NPT,
     REDUCED,
     Ending,
+    Frames,
     Langevin,
     MotionError,
     NoseHoover,
@@ -22,7 +23,8 @@ from jaxnmr.dynamics import (
     minimise,
     read_trajectory,
 )
-from jaxnmr.structure import NeighborList, Structure
+from jaxnmr.dynamics._md import _writers
+from jaxnmr.structure import NeighborList, Structure, read
 from jaxnmr.units import AMU, BOLTZMANN_IN_EV, ELECTRON_VOLT
 from tests.systems.surfaces import cut_lennard_jones, cut_lennard_jones_of_all, lennard_jones
 
@@ -302,6 +304,16 @@ def test_what_a_resumed_run_may_change(falling, tmp_path):
     with pytest.raises(ValueError, match=r"frame_every: a run of 30 steps ends"):
         md(surface, start, method, steps=30, trajectory=rest, **given)
     assert rest.exists()
+
+
+def test_a_slab_stays_one_in_its_file(tmp_path):
+    """Along which vectors atoms repeat is that of the neighbour list."""
+    neighbors = NeighborList.allocate(Structure(["Ar"], np.zeros((1, 3)), 9 * np.eye(3), (True, True, False)), 3.0)
+    surface = Surface(lambda positions, cell, graph: 0.0, cell=9 * np.eye(3), species=["Ar"], neighbors=neighbors)
+    path, still = tmp_path / "slab.xyz", np.zeros((1, 1, 3))
+    (writer,) = _writers(path, surface, jnp.zeros((1, 3)), 1.0, None)
+    writer.append(Frames(np.ones(1), np.ones(1), still, still, 9 * np.eye(3)[None]))
+    assert read(path).pbc == (True, True, False)
 
 
 def test_sums_along_the_way_are_those_of_the_series(tmp_path):
