@@ -101,8 +101,9 @@ class TrajectoryWriter:
         # Times have nine digits in the file.
         own = (np.abs(times - numbers * spacing) <= 0.01 * spacing + 1e-8 * times).all() and (np.diff(numbers) == 1).all()
         kept = int((numbers <= keep).sum())
-        last = numbers[kept - 1] if kept else (numbers[0] - 1 if len(numbers) else keep)
-        if own and last == keep:
+        last = numbers[kept - 1] if kept else numbers[0] - 1 if len(numbers) else 0
+        # A file without a frame may be something else; an empty one is not.
+        if (own and last == keep) or self.path.stat().st_size == 0:
             return kept
         raise ValueError(
             f"trajectory: {self.path} has {len(times)} whole frames, but the checkpoint was written after {keep}, one each "

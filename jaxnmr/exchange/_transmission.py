@@ -72,8 +72,8 @@ def transmission(
         units: of the surface; `REDUCED` for one without units.
 
     Raises:
-        ValueError: a point that is no first-order saddle, a temperature that is not positive, or a plane so anharmonic that
-            few starts count.
+        ValueError: a point that is no first-order saddle or has other masses than the surface, a temperature that is not
+            positive, or a plane so anharmonic that few starts count.
         MotionError: a time step too large.
 
     References:
@@ -83,6 +83,11 @@ def transmission(
     check_point(saddle, "saddle", 1)
     if samples < 10 or not time > dt * every:
         raise ValueError(f"samples, time: got {samples} and {time}; give ten samples at least, and more than one moment.")
+    given = None if surface.masses is None else np.asarray(surface.masses, np.float64)
+    if given is not None and not (
+        given.shape == saddle.masses.shape and np.allclose(given, saddle.masses, rtol=1e-5, atol=0)
+    ):
+        raise ValueError("saddle: its masses are not those of the surface; take its vibrations on this surface.")
     rng = np.random.default_rng(seed)
     kt = units.boltzmann * float(temperature)
     values, moving = np.asarray(saddle.eigenvalues, np.float64), np.asarray(saddle.is_vibration)

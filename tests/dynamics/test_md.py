@@ -294,6 +294,10 @@ def test_what_a_resumed_run_may_change(falling, tmp_path):
     with pytest.raises(ValueError, match=r"5 whole frames, but the checkpoint was written after 7.*another name"):
         md(surface, None, method, steps=400, trajectory=foreign, resume=checkpoint, **given)
     assert foreign.read_bytes() == before
+    foreign.write_text("13\nno trajectory, but what someone needs\n")
+    with pytest.raises(ValueError, match=r"0 whole frames, but the checkpoint was written after 7"):
+        md(surface, None, method, steps=400, trajectory=foreign, resume=checkpoint, **given)
+    assert "needs" in foreign.read_text()
     md(surface, None, method, steps=300, trajectory=frames, resume=first, **given)
     np.testing.assert_allclose(read_trajectory(frames)[1].time, 0.4 * np.arange(1, 8))
     frames.write_bytes(frames.read_bytes()[:300])

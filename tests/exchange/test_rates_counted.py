@@ -144,6 +144,9 @@ def test_transmission_limits():
     kramers = np.sqrt((gamma / 2 / top) ** 2 + 1) - gamma / 2 / top
     # Kramers holds for a parabola; the quartic's next term is of order kT over the barrier.
     assert abs(slow.value - kramers) < 4 * slow.value_stderr + 0.03 and slow.value_stderr < 0.02
+    heavy = Surface(straight.energy_fn, masses=[2.0])
+    with pytest.raises(ValueError, match=r"saddle: its masses are not those of the surface"):
+        rates.transmission(heavy, saddle, 0.1, **given)
     with pytest.raises(ValueError, match=r"saddle: has 0 negative modes"):
         rates.transmission(straight, vibrations(straight, np.array([[1.0, 0.0]])), 0.1, **given)
 
