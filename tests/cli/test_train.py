@@ -110,7 +110,7 @@ def test_tensors_anew_and_on_frozen_features(folder):
     )
     done = run(folder, frozen, "--output", str(folder / "b"))
     assert done.exit_code == 0, done.output
-    assert sorted(path.name.split("-")[0] for path in (folder / "b").glob("features-*")) == ["features"] * 2
+    assert len(list((folder / "b" / "features").iterdir())) == 12  # one of each structure
     assert jn.load_tensor_model(folder / "b" / "model.safetensors").predicts("shielding") == ("H", "O")
 
 

@@ -114,7 +114,7 @@ def test_tensors_are_learnt(tensors, frozen):
     """Heads on frozen features, and all together; elements without labels stay unknown, uncertainties are calibrated."""
     base = small_tensor_model(network=TENSORS, seed=3)
     start = new_tensor_model(base, (SHIELDING, EFG), tensors[:8], heads=HEADS)
-    settings = Settings(epochs=150 if frozen else 30, batch_size=8, learning_rate=2e-2, ema=0.9)
+    settings = Settings(epochs=150 if frozen else 45, batch_size=8, learning_rate=2e-2, ema=0.9)
     done = train(start, tensors[:8], tensors[8:], settings, frozen=frozen)
     same = jax.tree.map(np.array_equal, done.model.params["backbone"], base.params["backbone"])
     assert all(jax.tree.leaves(same)) if frozen else not any(jax.tree.leaves(same))

@@ -244,7 +244,8 @@ def _step(task: Task, optimiser: Any, settings: Settings) -> Callable[[_State, A
             updates, optimiser_state = optimiser.update(slopes, state.optimiser, state.params)
             params = jax.tree.map(lambda p, u: (p + u).astype(p.dtype), state.params, updates)
             decay = jnp.minimum(settings.ema, (1.0 + state.step) / (10.0 + state.step))
-            ema = jax.tree.map(lambda old, new: (decay * old + (1 - decay) * new).astype(new.dtype), state.ema, params)
+            # In this form what is frozen stays as it is to the last bit.
+            ema = jax.tree.map(lambda old, new: (old + (1 - decay) * (new - old)).astype(new.dtype), state.ema, params)
         return state._replace(
             params=params,
             ema=ema,

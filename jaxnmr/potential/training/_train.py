@@ -59,7 +59,8 @@ def train(
         settings: how.
         frozen: leave the backbone of a tensor model as it is and learn from features computed once.
         folder: for checkpoint and metrics (JSON lines), taken up where they are found.
-        cache: folder for frozen features, which serve other trainings too; `folder` unless given.
+        cache: folder for frozen features, a file of each structure, which serve other trainings too; "features" in `folder`
+            unless given.
         report: called after each validation.
 
     Raises:
@@ -73,7 +74,7 @@ def train(
         return _train_potential(model, samples, validation, settings, folder, report)
     config, params = model.config, dict(model.params)
     if frozen:
-        cache = folder if cache is None else cache
+        cache = folder / "features" if cache is None and folder is not None else cache
         learnt = features(config, params["backbone"], samples, cache)[0]
         held = features(config, params["backbone"], validation, cache)[0] if validation else None
         backbone, params = params.pop("backbone"), params | {"standard": standard_of(config, learnt)}
