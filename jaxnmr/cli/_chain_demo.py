@@ -12,7 +12,7 @@ from typing import NamedTuple
 __all__ = ["NEEDS", "Told", "khco3", "missing"]
 
 # What the models and the neighbour lists import.
-NEEDS = {"safetensors": "safetensors", "e3nn_jax": "e3nn-jax", "jax_md": "jax-md", "vesin": "vesin", "flax": "flax"}
+NEEDS = {"safetensors": "safetensors", "e3nn_jax": "e3nn-jax", "vesin": "vesin", "flax": "flax"}
 
 
 class Told(NamedTuple):
