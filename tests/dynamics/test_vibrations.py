@@ -77,6 +77,15 @@ def test_partial_hessian_bounds_its_error(cluster):
     assert not np.asarray(found.modes[:, :2]).any()
 
 
+def test_the_error_of_a_partial_hessian_looks_to_the_wider_side():
+    """Two coupled particles, one held: the next true frequency is 0.51 away, where the side above alone allows 0.41."""
+    whole = jnp.asarray([[1.0, 1.0], [1.0, 1.5]])
+    springs = lambda r: 0.5 * r[:, 0] @ whole @ r[:, 0]  # noqa: E731
+    found = vibrations(Surface(springs, masses=[1.0, 1.0], fixed=[False, True]), np.zeros((2, 1)))
+    off = np.abs(np.sqrt(np.linalg.eigvalsh(np.asarray(whole))) - 1.0).min()
+    assert 0.5 < off <= float(found.errors[0] / found.wavenumbers[0]) <= 1.0 + 1e-12
+
+
 def test_bad_input(cluster):
     _, positions = cluster
     with pytest.raises(ValueError, match=r"surface: has no masses"):
