@@ -69,11 +69,16 @@ class Rates(Table):
 
     With `counted` "auto" events that the motion shows often have the rate that was counted there, where its relative error
     is below `saddle_error`, that of a harmonic rate on its own surface (recrossings, anharmonic wells).
+
+    With `recrossing_pairs` above 0 so many pairs of trajectories of `recrossing_fs` start on each saddle, and the saddle's
+    rate is multiplied with the share of crossings that stay across (`jaxnmr.rates.transmission`).
     """
 
     theory: Literal["htst", "eyring", "eyring-wigner"] = "htst"
     counted: Literal["auto", "never"] = "auto"
     saddle_error: Positive = 0.5
+    recrossing_pairs: Annotated[int, Field(ge=0)] = 0
+    recrossing_fs: Positive = 100.0
 
 
 class Sampling(Table):
@@ -189,6 +194,11 @@ class RunConfig(Table):
             raise ValueError("motion: hops and ends both came; give one of them")
         if 0 < self.sample.length_ps <= self.sample.warmup_ps:
             raise ValueError("sample: length_ps is not above warmup_ps, so that nothing would be left; make it longer")
+        pairs, longest = self.rates.recrossing_pairs, self.rates.recrossing_fs
+        if 0 < pairs < 10:
+            raise ValueError(f"rates.recrossing_pairs: got {pairs}; give 0 for none, or at least 10, better 100")
+        if pairs and longest < 20 * self.sample.dt_fs:
+            raise ValueError(f"rates.recrossing_fs: got {longest:g}; give at least twenty steps of sample.dt_fs")
         asked = self.experiment
         if self.measured.field >= len(asked.fields_t) or self.measured.temperature >= len(asked.temperatures_k):
             raise ValueError("measured: experiment has no such field or temperature; count them from 0")

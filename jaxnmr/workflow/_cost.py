@@ -26,6 +26,7 @@ STAGES = (
     "saddles",
     "vibrations",
     "rates",
+    "recrossing",
     "tensors",
     "exchange",
     "sample",
@@ -70,6 +71,8 @@ def plan(config: RunConfig, inputs: Inputs | None = None) -> tuple[Cost, ...]:
         "saddles": events * (40 * inner + 25 * 5 * 2 + 80),
         # One product of the Hessian, two evaluations, for each coordinate of minimum, saddle and end.
         "vibrations": (1 + 2 * events) * 2 * 3 * n,
+        "recrossing": int(events * 2 * config.rates.recrossing_pairs * config.rates.recrossing_fs / how.dt_fs)
+        * len(config.experiment.temperatures_k),
     }
     folder = config.output.folder / "stages"
     return tuple(Cost(s, counts[s], any(folder.glob(f"{s}.npz")) or any(folder.glob(f"{s}-*.npz"))) for s in STAGES)

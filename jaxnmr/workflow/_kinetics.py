@@ -10,12 +10,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnmr.dynamics import OMEGA, Vibrations
+from jaxnmr.dynamics import OMEGA, Surface, Vibrations
 from jaxnmr.errors import JaxnmrWarning
 from jaxnmr.units import BOLTZMANN_IN_EV, ELECTRON_VOLT, HBAR
-from jaxnmr.workflow._records import Ends, ExchangeOfNuclei, RatesOfEvents
+from jaxnmr.workflow._config import RunConfig
+from jaxnmr.workflow._records import Ends, ExchangeOfNuclei, RatesOfEvents, Recrossed
 
-__all__ = ["exchange_of", "rates_of"]
+__all__ = ["exchange_of", "rates_of", "recrossed"]
 
 # Public as `jaxnmr.rates`; its room does not load it by itself, since it needs that of the dynamics.
 rates: Any = import_module("jaxnmr.exchange.rates")
@@ -67,8 +68,56 @@ def rates_of(
     )
 
 
+def recrossed(surface: Surface, saddle: Vibrations, config: RunConfig) -> Recrossed:
+    """Transmission coefficients of a saddle at all temperatures, of classical nuclei without friction.
+
+    Args:
+        surface: the surface.
+        saddle: its vibrations.
+        config: temperatures, pairs of trajectories, their length and step.
+
+    Raises:
+        ValueError: a saddle so anharmonic that few starts count, see `jaxnmr.rates.transmission`; trajectories so long that
+            most have come back.
+        MotionError: a time step too large.
+    """
+    how, step = config.rates, config.sample.dt_fs
+    found = [
+        rates.transmission(
+            surface,
+            saddle,
+            kelvin,
+            time=how.recrossing_fs,
+            dt=step,
+            samples=how.recrossing_pairs,
+            every=max(1, int(how.recrossing_fs / step / 50)),
+            seed=config.sample.seed,
+        )
+        for kelvin in config.experiment.temperatures_k
+    ]
+    for kelvin, each in zip(config.experiment.temperatures_k, found, strict=True):
+        if not each.value > 0:
+            raise ValueError(
+                f"rates.recrossing_fs: after {how.recrossing_fs:g} fs at {kelvin:g} K most trajectories are back where they came "
+                f"from ({each.value:.2f} stay across): the plateau is over; give a shorter time."
+            )
+    return Recrossed(
+        np.array([each.value for each in found]),
+        np.array([each.value_stderr for each in found]),
+        np.array([each.effective for each in found]),
+        np.array([each.anharmonic for each in found]),
+        np.asarray(found[0].time, np.float64),
+        np.array([each.series for each in found]),
+    )
+
+
 def exchange_of(
-    nuclei: Sequence[int], ends: Ends, used: Sequence[int], found: RatesOfEvents, theory: str
+    nuclei: Sequence[int],
+    ends: Ends,
+    used: Sequence[int],
+    found: RatesOfEvents,
+    theory: str,
+    staying: np.ndarray | float = 1.0,
 ) -> ExchangeOfNuclei:
     """States, populations and rates of each group, and the group of each nucleus.
 
@@ -81,8 +130,9 @@ def exchange_of(
         used: the events that have rates, in the order of `found`.
         found: rates.
         theory: "htst", "eyring" or "eyring-wigner".
+        staying: share of crossings that stay across, (temperature, event).
     """
-    k = {"htst": found.htst, "eyring": found.eyring, "eyring-wigner": found.wigner}[theory]
+    k = {"htst": found.htst, "eyring": found.eyring, "eyring-wigner": found.wigner}[theory] * staying
     n = len(ends.atoms)
     members = [[c for c, event in enumerate(used) if ends.groups[event] == g] for g in range(n)]
     width = 1 + max((len(m) for m in members), default=0)

@@ -22,7 +22,7 @@ __all__ = ["numbers_of"]
 _ALWAYS = (
     "Errors that potential and tensor model have everywhere: a barrier is that of the potential, and the method behind its "
     "training data; a committee's spread does not see what all its members have in common.",
-    "Tunnelling below the top beyond Wigner's or no correction; anharmonic vibrations; recrossing of the saddle.",
+    "Tunnelling below the top beyond Wigner's or no correction; anharmonic vibrations.",
     "Nuclei as quantum particles: protons move, and spread, more than classical ones.",
     "Dipolar couplings, pulses, and relaxation by anything but the hops.",
 )
@@ -82,6 +82,7 @@ def _events(result: Result) -> list[dict[str, Any]]:
                         "rate_eyring_wigner_per_s": float(rates.wigner[t, column]),
                         "populations": rates.populations[t, column].tolist(),
                     }
+                    | _staying(result, t, column)
                     | _taken(result, t, k)
                     | _counted(result, t, k)
                     for t, kelvin in enumerate(rates.temperatures)
@@ -90,6 +91,14 @@ def _events(result: Result) -> list[dict[str, Any]]:
             }
         events.append(event)
     return events
+
+
+def _staying(result: Result, t: int, column: int) -> dict[str, Any]:
+    """How many crossings stay across."""
+    if not result.recrossed:
+        return {}
+    found = result.recrossed[column]
+    return {"transmission": float(found.value[t]), "transmission_stderr": float(found.stderr[t])}
 
 
 def _taken(result: Result, t: int, event: int) -> dict[str, Any]:
@@ -277,6 +286,8 @@ def _not_known(result: Result) -> list[str]:
             "Fast motion within a basin: tensors are those of the minima, not averages over vibrations and librations, "
             "which shift lines and narrow couplings."
         )
+    if result.bands and not result.recrossed:
+        found.append("Recrossing of the saddle: rates.recrossing_pairs is 0, so that every crossing counts as one that stays.")
     if any(len(each.low) for each in result.spectra) and how.uncertainty.barrier_ev == 0:
         found.append("The barrier's error: the band was drawn without it, since uncertainty.barrier_ev is 0.")
     return [*found, *_ALWAYS]

@@ -13,6 +13,7 @@ __all__ = [
     "Explored",
     "Point",
     "RatesOfEvents",
+    "Recrossed",
     "Relaxed",
     "Sampled",
     "SpectraAtField",
@@ -150,6 +151,27 @@ class RatesOfEvents:
     prefactor_per_s: np.ndarray
     imaginary_per_cm: np.ndarray
     remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recrossed:
+    """How many crossings of a saddle stay across, see `jaxnmr.rates.Transmission`.
+
+    Attributes:
+        value: the coefficient, (temperature,).
+        stderr: of it.
+        effective: how many of the starts count.
+        anharmonic: exact over harmonic partition function on the dividing plane.
+        time: fs, (time,).
+        series: the coefficient as it comes to its plateau, (temperature, time).
+    """
+
+    value: np.ndarray
+    stderr: np.ndarray
+    effective: np.ndarray
+    anharmonic: np.ndarray
+    time: np.ndarray
+    series: np.ndarray
 
 
 @dataclass(frozen=True)

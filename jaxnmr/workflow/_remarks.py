@@ -22,7 +22,7 @@ def remarks_of(result: Result) -> tuple[str, ...]:
             found.append(
                 f"event {k}: the ways down from the saddle end elsewhere than in the two minima; there may be more."
             )
-    found += [*_quantum(result), *_motion(result)]
+    found += [*_quantum(result), *_crossings(result), *_motion(result)]
     for each in result.spectra:
         found += each.remarks
     return tuple(dict.fromkeys(found))
@@ -41,6 +41,21 @@ def _quantum(result: Result) -> list[str]:
                 f"event {k}: with zero-point energies the saddle lies {-rates.zero_point_barrier_ev[column]:.3f} eV below "
                 "the first minimum: harmonic quantum rates mean nothing here, and the classical one is of classical nuclei."
             )
+    return found
+
+
+def _crossings(result: Result) -> list[str]:
+    """Where the share of crossings that stay across has come to no plateau."""
+    found = []
+    for k, each in zip(result.used, result.recrossed, strict=False):
+        for t, kelvin in enumerate(result.config.experiment.temperatures_k):
+            late = each.series[t, each.series.shape[1] // 2 :]
+            one, two = (float(part.mean()) for part in np.array_split(late, 2))
+            if abs(two - one) > max(0.05, 3 * float(each.stderr[t])):
+                found.append(
+                    f"event {k}, {kelvin:g} K: the share of crossings that stay across goes from {one:.2f} to {two:.2f} in the "
+                    f"last {each.time[-1] / 2:g} fs: no plateau; change rates.recrossing_fs."
+                )
     return found
 
 

@@ -152,6 +152,7 @@ def _events(result: Result, numbers: Mapping[str, Any]) -> list[str]:
         "classical HTST / s⁻¹",
         "Eyring, quantum / s⁻¹",
         "with Wigner / s⁻¹",
+        "stay across",
         "in MD / s⁻¹",
         "taken / s⁻¹",
         "populations",
@@ -163,6 +164,7 @@ def _events(result: Result, numbers: Mapping[str, Any]) -> list[str]:
             f"{r['rate_per_s']:.3g}",
             f"{r['rate_eyring_per_s']:.3g}",
             f"{r['rate_eyring_wigner_per_s']:.3g}",
+            f"{r['transmission']:.2f} ± {r['transmission_stderr']:.2f}" if "transmission" in r else "not asked",
             _counted(r),
             f"{r['rate_taken_per_s']:.3g} ({r['rate_taken']})" if "rate_taken" in r else "",
             ", ".join(f"{p:.3f}" for p in r["populations"]),
@@ -171,8 +173,8 @@ def _events(result: Result, numbers: Mapping[str, Any]) -> list[str]:
         for r in e["rates"]
     ]
     note = (
-        f"<p>The exchange takes the rate by {escape(numbers['theory'])}, or the one counted in the motion where that is "
-        "better known, never both.</p>"
+        f"<p>The exchange takes the rate by {escape(numbers['theory'])}, times the share of crossings that stay across where "
+        "that was asked for, or the rate counted in the motion where that is better known, never both.</p>"
     )
     return [first, _table(heads, rates), note]
 

@@ -14,6 +14,7 @@ from jaxnmr.workflow._records import (
     ExchangeOfNuclei,
     Explored,
     RatesOfEvents,
+    Recrossed,
     Relaxed,
     Sampled,
     SpectraAtField,
@@ -35,6 +36,7 @@ class Result:
         used: the events that have rates: those whose minimum is another one than the first.
         bands: a path and saddle for each of `used`.
         rates: their rates; columns in the order of `used`.
+        recrossed: how many crossings of each of `used` stay across; none unless asked for.
         tensors: of the observed atoms in all minima.
         exchange: of each nucleus.
         explored: what a search for minima has found.
@@ -51,6 +53,7 @@ class Result:
     used: tuple[int, ...] = ()
     bands: tuple[Band, ...] = ()
     rates: RatesOfEvents | None = None
+    recrossed: tuple[Recrossed, ...] = ()
     tensors: TensorsOfStates | None = None
     exchange: ExchangeOfNuclei | None = None
     explored: Explored | None = None

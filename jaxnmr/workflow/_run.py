@@ -22,7 +22,7 @@ from jaxnmr.workflow._explore import explored
 from jaxnmr.workflow._folder import Kept, Step, Store, digest_of_array, digest_of_record, locked
 from jaxnmr.workflow._hops import moved_groups
 from jaxnmr.workflow._inputs import Inputs, elsewhere, prepared
-from jaxnmr.workflow._kinetics import exchange_of, rates_of
+from jaxnmr.workflow._kinetics import exchange_of, rates_of, recrossed
 from jaxnmr.workflow._nuclei import tensors_in
 from jaxnmr.workflow._records import (
     Band,
@@ -31,6 +31,7 @@ from jaxnmr.workflow._records import (
     Explored,
     Point,
     RatesOfEvents,
+    Recrossed,
     Relaxed,
     Sampled,
     SpectraAtField,
@@ -176,6 +177,23 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
             ),
         )
         result = replace(result, rates=rates.record)
+    if last < STAGES.index("recrossing"):
+        return result
+
+    crossings: dict[int, Kept] = {}
+    if config.rates.recrossing_pairs:
+        how = config.rates.model_dump(include={"recrossing_pairs", "recrossing_fs"})
+        how |= {"t": temperatures, "dt": config.sample.dt_fs, "seed": config.sample.seed}
+        for k in bands:
+            name = f"saddle-{k}"
+            crossings[k] = store.step(
+                f"recrossing-{k}",
+                Recrossed,
+                where | how | {"saddle": digests[name]},
+                lambda name=name: recrossed(surface, named[name], config),
+            )
+        result = replace(result, recrossed=tuple(crossings[of[k]].record for k in used))
+    staying = np.stack([each.value for each in result.recrossed], axis=1) if result.recrossed else 1.0
     if last < STAGES.index("tensors"):
         return result
 
@@ -196,8 +214,8 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
     exchange = store.step(
         "exchange",
         ExchangeOfNuclei,
-        made | {"ends": ends.digest, "t": temperatures},
-        lambda: exchange_of(tensors.record.nuclei, minima, used, empty if rates is None else rates.record, theory),
+        made | {"ends": ends.digest, "t": temperatures, "recrossing": [kept.digest for kept in crossings.values()]},
+        lambda: exchange_of(tensors.record.nuclei, minima, used, empty if rates is None else rates.record, theory, staying),
     )
     result = replace(result, exchange=exchange.record)
     if last < STAGES.index("sample"):

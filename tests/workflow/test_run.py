@@ -50,6 +50,31 @@ def test_spectrum_of_the_toy_comes_back(whole):
     assert np.linalg.norm(np.asarray(whole.still().intensity) - expected) > 0.3 * size
 
 
+def test_crossings_that_turn_back_are_taken_off(tmp_path, whole):
+    """Short trajectories over a parabola stay across; followed until the well has thrown them back, fewer do."""
+    config = toy.config(tmp_path, rates__recrossing_pairs=200, rates__recrossing_fs=8.0, sample__dt_fs=0.2)
+    result, _ = made(config, until="exchange")
+    (found,) = result.recrossed
+    # The proton's way through the first well and back takes 20 fs and more.
+    assert found.value[0] == pytest.approx(1.0, abs=0.03) and 100 < found.effective[0] <= 200
+    taken = result.exchange.rates[0, 0, 1]
+    assert taken == pytest.approx(found.value[0] * result.rates.htst[0, 0], rel=1e-12)
+    np.testing.assert_array_equal(result.exchange.populations, whole.exchange.populations)
+
+    longer = toy.config(tmp_path, rates__recrossing_pairs=200, rates__recrossing_fs=25.0, sample__dt_fs=0.2)
+    again, told = made(longer)
+    assert [s.name for s in told if s.state == "done"] == ["recrossing-0", "exchange", "spectra-0", "report"]
+    assert 0.5 < again.recrossed[0].value[0] < 0.97
+    assert any("no plateau" in remark for remark in again.remarks)
+    row = json.loads((again.folder / "report.json").read_text())["events"][0]["rates"][0]
+    assert row["transmission"] == again.recrossed[0].value[0]
+    assert row["rate_taken_per_s"] == pytest.approx(row["transmission"] * row["rate_per_s"], rel=1e-12)
+
+    over = toy.config(tmp_path, rates__recrossing_pairs=200, rates__recrossing_fs=40.0, sample__dt_fs=0.2)
+    with pytest.raises(ValueError, match=r"recrossing_fs: after 40 fs at 298 K .* shorter"):
+        made(over, until="recrossing")
+
+
 def test_report_holds_every_number(whole):
     """JSON has the rate with its unit in the key; the page holds its pictures and needs no other file."""
     numbers = json.loads((whole.folder / "report.json").read_text())
