@@ -17,6 +17,9 @@ from jaxnmr.saving import written_aside
 
 __all__ = ["predict"]
 
+# The names of columns of extxyz files.
+_COLUMNS = {"shielding": "ms", "efg": "efg"}
+
 
 def predict(
     structures: Path,
@@ -50,18 +53,23 @@ def predict(
         _energies(structures, model, output, frame, as_json)
         return
     with warnings_to([]):
-        network = jn.load_tensor_model(model)
+        network = _tensor_model(model)
         asked = [name for name in ("shielding", "efg") if name in [prop.name for prop in network.properties]]
         if not asked:
             raise Failure(f"model: {model} predicts neither shielding nor efg, which such files hold.")
         frames = jn.structure.read_all(structures) if frame is None else (jn.structure.read(structures, frame=frame),)
         if output.suffix.lower() == ".magres" and len(frames) > 1:
             raise Failure(f"output: magres holds one structure, {structures} has {len(frames)}; add --frame, or use extxyz.")
-        labelled, rows = [], []
+        labelled, columns, rows = [], [], []
+        names = [prop.name for prop in network.properties]
         for number, structure in enumerate(frames):
-            labelled.append(network.label(structure))
-            rows += _rows(network, labelled[-1], asked, number if len(frames) > 1 else None)
-        labelled[0].write(output) if len(labelled) == 1 else jn.structure.write(labelled, output)
+            found = network.evaluate(network.prepare([structure]))[0]
+            labelled.append(network.label(structure, found))
+            told = {name: found[names.index(name)].uncertainty for name in asked}
+            columns.append({f"{_COLUMNS[name]}_uncertainty": values for name, values in told.items()})
+            rows += _rows(labelled[-1], told, number if len(frames) > 1 else None)
+        # magres has no room for uncertainties.
+        jn.structure.write(labelled, output, columns=None if output.suffix.lower() == ".magres" else columns)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -76,11 +84,29 @@ def predict(
     say(f"Wrote {output}")
 
 
+def _tensor_model(model: Path) -> jn.TensorModel:
+    try:
+        return jn.load_tensor_model(model)
+    except ValueError as error:
+        if "load_potential" not in str(error):
+            raise
+        raise Failure(f"model: {model} is a potential; add --energies for its energies, forces and stresses.") from None
+
+
+def _potential(model: Path) -> jn.Potential:
+    try:
+        return jn.load_potential(model)
+    except ValueError as error:
+        if "load_tensor_model" not in str(error):
+            raise
+        raise Failure(f"model: {model} is a tensor model, which has no energies; leave out --energies.") from None
+
+
 def _energies(structures: Path, model: Path, output: Path, frame: int | None, as_json: bool) -> None:
     """Energy, forces and stress of each frame, as `jaxnmr train` and ASE read them."""
     texts, rows = [], []
     with warnings_to([]):
-        potential = jn.load_potential(model)
+        potential = _potential(model)
         frames = jn.structure.read_all(structures) if frame is None else (jn.structure.read(structures, frame=frame),)
         for number, structure in enumerate(frames):
             found = potential.energy_forces_stress(structure)
@@ -117,13 +143,12 @@ def _frame(structure: jn.Structure, energy: float, forces: np.ndarray, stress: n
     return "\n".join([str(len(structure)), " ".join(head), *lines]) + "\n"
 
 
-def _rows(network: jn.TensorModel, structure: jn.Structure, asked: list[str], number: int | None) -> list[dict]:
+def _rows(structure: jn.Structure, told: dict[str, np.ndarray], number: int | None) -> list[dict]:
     """One row an atom."""
     rows: list[dict[str, Any]] = [
         {"atom": name} if number is None else {"frame": number, "atom": name} for name in structure.names
     ]
-    for name in asked:
-        uncertainty = network.uncertainty(structure, name)
+    for name, uncertainty in told.items():
         tensors = structure.shielding if name == "shielding" else structure.efg
         for row, tensor, each in zip(rows, np.asarray(tensors), uncertainty, strict=True):
             there = not np.isnan(each)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import jax
@@ -13,7 +14,7 @@ import typer
 
 from jaxnmr.cli._say import Failure, say, warnings_to
 from jaxnmr.cli._train_config import Config, Network
-from jaxnmr.cli._train_report import learning_curves, parity, table
+from jaxnmr.cli._train_report import learning_curves, parity, reliability, table
 from jaxnmr.potential import (
     ModelCard,
     NequipConfig,
@@ -30,6 +31,7 @@ from jaxnmr.potential.training import (
     Progress,
     Sample,
     average_neighbors,
+    check_atoms,
     check_plausible,
     compare,
     elements_of,
@@ -39,10 +41,13 @@ from jaxnmr.potential.training import (
     shifted_potential,
     train as run,
 )
+from jaxnmr.saving import written_aside
 
 __all__ = ["train"]
 
 MODEL, REPORT = "model.safetensors", "report.json"
+# Of held-out frames in a file, at most.
+_BLOCKS = 5
 
 
 def train(config: Config, *, restart: bool, dry_run: bool, as_json: bool, x64: bool, began: float) -> None:
@@ -69,8 +74,8 @@ def train(config: Config, *, restart: bool, dry_run: bool, as_json: bool, x64: b
         raise Failure(f"output.folder: the folder {folder.parent} does not exist; make it, or name another.")
     with warnings_to([]):
         sets = _sets(config)
-        model = _start(config, sets["train"])
-        say(", ".join(f"{name}: {len(some)} structures" for name, some in sets.items() if some))
+        model = _start(config, sets)
+        say(", ".join(_counted(name, some, config) for name, some in sets.items() if some))
         if dry_run:
             return
         folder.mkdir(exist_ok=True)
@@ -95,10 +100,11 @@ def train(config: Config, *, restart: bool, dry_run: bool, as_json: bool, x64: b
                 folder=folder,
                 report=report,
             )
+        # Before the errors are known, so that nothing which goes wrong with them loses the training.
+        _save(done.model, folder / MODEL, _card(done.model, config, sets, []))
         found = {name: compare(done.model, sets[name]) for name in ("validation", "test") if sets[name]}
         rows = [row for name, each in found.items() for row in table(name, each)]
-        card = config.card.model_copy(update={"training": _record(config, sets, rows)})
-        _save(done.model, folder / MODEL, card)
+        _save(done.model, folder / MODEL, _card(done.model, config, sets, rows))
         said = {
             "model": str(folder / MODEL),
             "epochs": done.course[-1].epoch if done.course else 0,
@@ -106,10 +112,12 @@ def train(config: Config, *, restart: bool, dry_run: bool, as_json: bool, x64: b
             "structures": {name: len(some) for name, some in sets.items()},
             "errors": rows,
         }
-        (folder / REPORT).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+        with written_aside(folder / REPORT) as aside:
+            aside.write_text(json.dumps(said, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         learning_curves(done.course, folder / "learning.png")
         for name, each in found.items():
             parity(each, folder / f"parity-{name}.png")
+            reliability(each, folder / f"uncertainty-{name}.png")
     if as_json:
         typer.echo(json.dumps(said, indent=2))
     else:
@@ -124,15 +132,12 @@ def _sets(config: Config) -> dict[str, tuple[Sample, ...]]:
     data, properties = config.data, config.model.properties
     sets = {"train": read_samples(data.train, properties, data.names)}
     for name, files in (("validation", data.validation), ("test", data.test)):
-        sets[name] = read_samples(files, properties, data.names) if files else ()
+        sets[name] = read_samples(files, properties, data.names, strict=False) if files else ()
     if data.check:
         for each in sets.values():
             check_plausible(each, properties)
-    count = round(data.validation_fraction * len(sets["train"]))
-    if not sets["validation"] and count:
-        order = np.random.default_rng(config.training.seed).permutation(len(sets["train"]))
-        held = set(order[:count].tolist())
-        every = sets["train"]
+    if not sets["validation"]:
+        every, held = sets["train"], _held_out([sample.source for sample in sets["train"]], data.validation_fraction)
         sets["validation"] = tuple(every[k] for k in sorted(held))
         sets["train"] = tuple(every[k] for k in range(len(every)) if k not in held)
     if not sets["train"]:
@@ -140,35 +145,72 @@ def _sets(config: Config) -> dict[str, tuple[Sample, ...]]:
     return sets
 
 
-def _start(config: Config, samples: Sequence[Sample]) -> Potential | TensorModel:
-    """The model to train, with what an earlier one has learnt where one is named."""
-    properties, seed, start = config.model.properties, config.training.seed, config.model.start
+def _held_out(sources: Sequence[str], share: float) -> set[int]:
+    """Which frames to validate on: blocks of consecutive ones, for neighbours in a trajectory are near copies.
+
+    Up to five blocks end the equal stretches of a file, so that one which goes through temperatures gives some of each;
+    of files with few frames, one in so many is taken.
+    """
+    held, start = set(), 0
+    for _, group in groupby(sources, key=lambda source: source.rpartition(", frame ")[0]):
+        n = len(list(group))
+        # Rounded over all files, so that many small ones give their share together.
+        count = round(share * (start + n)) - round(share * start)
+        blocks = min(_BLOCKS, count)
+        for b in range(blocks):
+            end, size = n * (b + 1) // blocks, count * (b + 1) // blocks - count * b // blocks
+            held |= set(range(start + end - size, start + end))
+        start += n
+    return held
+
+
+def _counted(name: str, samples: Sequence[Sample], config: Config) -> str:
+    """How many structures a set has, and how many of them lack what a potential learns from."""
+    text = f"{name}: {len(samples)} structures"
+    if config.model.properties:
+        return text
+    without = {
+        "energy": sum(np.isnan(sample.energy) for sample in samples),
+        "forces": sum(np.isnan(sample.forces).any() for sample in samples),
+    }
+    lacking = [f"{count} without {what}" for what, count in without.items() if count]
+    return f"{text} ({', '.join(lacking)})" if lacking else text
+
+
+def _start(config: Config, sets: dict[str, tuple[Sample, ...]]) -> Potential | TensorModel:
+    """The model to train, with what an earlier one has learnt where one is named; it can take the structures of all sets."""
+    properties, seed, start, samples = config.model.properties, config.training.seed, config.model.start, sets["train"]
+    every = [sample for some in sets.values() for sample in some]
     if start is None:
         sizes = config.model.network or Network()
         near = average_neighbors(samples, sizes.cutoff)
         network = NequipConfig(
             **sizes.model_dump(), elements=elements_of(samples), average_neighbors=near, scalar_output=not properties
         )
+        check_atoms(network, every)
         if not properties:
             return new_potential(network, samples, seed=seed)
         return new_tensor_model(network, properties, samples, heads=config.model.heads, seed=seed)
     if not properties:
-        return shifted_potential(load_potential(start), samples)
+        known = load_potential(start)
+        check_atoms(known.config, every)
+        return shifted_potential(known, samples)
     try:
         base: Potential | TensorModel = load_potential(start)
     except ValueError as error:
         if "load_tensor_model" not in str(error):
             raise
         base = load_tensor_model(start)
-    _check_elements(base, samples)
+    check_atoms(base.config if isinstance(base, Potential) else base.config.network, every)
     return new_tensor_model(base, properties, samples, heads=config.model.heads, seed=seed)
 
 
-def _check_elements(base: Potential | TensorModel, samples: Sequence[Sample]) -> None:
-    for sample in samples:
-        unknown = sorted(set(sample.structure.species) - set(base.elements))
-        if unknown:
-            raise Failure(f"model.start: knows nothing of {', '.join(unknown)}, which {sample.source} has; train anew.")
+def _card(
+    model: Potential | TensorModel, config: Config, sets: dict[str, tuple[Sample, ...]], rows: list[dict]
+) -> ModelCard:
+    """What the file says of the model: the entries of the one it started from, unless the configuration has its own."""
+    own = {name: text for name, text in config.card if text}
+    return model.card.model_copy(update=own | {"training": _record(config, sets, rows)})
 
 
 def _record(config: Config, sets: dict[str, tuple[Sample, ...]], rows: list[dict]) -> str:

@@ -33,9 +33,11 @@ def train(
     """Train a potential or a tensor model on one's own structures.
 
     Without model.properties a potential is learnt from energies, forces and stresses of extxyz files; with
-    properties = ["shielding", "efg"] tensors, from extxyz or magres. model.start takes up a model file or foundation
-    weights (.nqx); with frozen = true its features are computed once and heads are trained on them in minutes. Interrupted,
-    the same command goes on from the last checkpoint. The folder holds model.safetensors, metrics.jsonl and a report.
+    properties = ["shielding", "efg"] tensors, from extxyz or magres. Without data.validation, a tenth of the frames
+    (data.validation_fraction) is held out in blocks of consecutive ones, up to five of each file. model.start takes up a
+    model file or foundation weights (.nqx); with frozen = true its features are computed once and heads are trained on them
+    in minutes. Interrupted, the same command goes on from the last checkpoint. The folder holds model.safetensors,
+    metrics.jsonl and a report.
     """
     began = BEGAN.get() or time.perf_counter()
     with plainly("train"):
@@ -62,8 +64,9 @@ def predict(
 ) -> None:
     """Predict shieldings and field gradients of every atom, or energies and forces.
 
-    Written as a calculation's would have been. With --energies, or foundation weights (.nqx), a potential's energy, forces
-    and stress of each frame go to extxyz, as ASE and `jaxnmr train` read them.
+    Written as a calculation's would have been; extxyz holds uncertainties too, in the columns ms_uncertainty and
+    efg_uncertainty. With --energies, or foundation weights (.nqx), a potential's energy, forces and stress of each frame go
+    to extxyz, as ASE and `jaxnmr train` read them.
     """
     with plainly("predict"):
         from jaxnmr.cli import _predict

@@ -19,7 +19,10 @@ Files = tuple[Path, ...]
 
 
 class Data(Table):
-    """Files of structures with labels: extxyz, magres and whatever else holds tensors."""
+    """Files of structures with labels: extxyz, magres and whatever else holds tensors.
+
+    Without files for validation, that share of the frames is held out, in blocks of consecutive ones.
+    """
 
     train: Annotated[Files, Field(min_length=1)]
     validation: Files = ()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["learning_curves", "parity", "table"]
+__all__ = ["learning_curves", "parity", "reliability", "table"]
 
 _INK, _GREY, _COLOURS = "#1b1b1b", "#8a8a8a", ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _PANEL = 2.4  # inches
@@ -26,7 +26,7 @@ _POINTS = 4000
 
 
 def table(name: str, comparisons: Sequence[Comparison]) -> list[dict]:
-    """Errors of each quantity on one set, one row each."""
+    """Errors of each quantity on one set, one row each; None for what too few labels leave open."""
     rows = []
     for each in comparisons:
         row: dict[str, str | int | float | None] = {
@@ -41,9 +41,9 @@ def table(name: str, comparisons: Sequence[Comparison]) -> list[dict]:
         }
         if not np.isnan(each.uncertainty).all():
             row |= {"within_1_u": each.coverage(1.0), "within_1.96_u": each.coverage(1.96)}
-            rank = each.rank_correlation()
-            row["rank_correlation"] = None if math.isnan(rank) else rank
-        rows.append(row)
+            row["rank_correlation"] = each.rank_correlation()
+        # JSON knows no NaN.
+        rows.append({key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()})
     return rows
 
 
@@ -94,6 +94,37 @@ def parity(comparisons: Sequence[Comparison], path: Path) -> None:
     _save(figure, path)
 
 
+def reliability(comparisons: Sequence[Comparison], path: Path) -> None:
+    """Error against uncertainty for each quantity and element: of single values, and of groups of like uncertainty.
+
+    Groups lie on the line where the uncertainty is right. Nothing where no uncertainty is told, or matplotlib is missing.
+    """
+    told = [each for each in comparisons if len(each.given) > 1 and (each.uncertainty > 0).all()]
+    if not told or find_spec("matplotlib") is None:
+        return
+    figure, panels = _panels(len(told))
+    rng = np.random.default_rng(0)
+    for panel, each in zip(panels, told, strict=True):
+        square = np.mean((each.found - each.given).reshape(len(each.given), -1) ** 2, axis=1)
+        chosen = rng.choice(len(square), min(len(square), _POINTS), replace=False)
+        panel.loglog(
+            each.uncertainty[chosen], np.sqrt(square[chosen]), ".", ms=2.0, mew=0, color=_GREY, alpha=0.5, rasterized=True
+        )
+        groups = np.array_split(np.argsort(each.uncertainty), max(1, min(12, len(square) // 15)))
+        said = np.array([np.sqrt(np.mean(each.uncertainty[group] ** 2)) for group in groups])
+        made = np.array([np.sqrt(square[group].mean()) for group in groups])
+        panel.loglog(said, made, "o", ms=4.0, color=_COLOURS[0])
+        ends = np.array([min(said.min(), made.min()), max(said.max(), made.max())])
+        panel.loglog(ends * [0.8, 1.25], ends * [0.8, 1.25], color=_INK, lw=0.7, zorder=0)
+        panel.set_title(f"{each.name} {each.element}, {_unit(each.unit)}".strip(), fontsize=8, color=_INK)
+        within = f"{each.coverage(1.0):.2f} in u\n{each.coverage(1.96):.2f} in 1.96 u"
+        panel.annotate(within, (0.04, 0.96), xycoords="axes fraction", va="top", fontsize=7)
+        panel.set_xlabel("uncertainty u", fontsize=8)
+        panel.set_ylabel("error, root mean square", fontsize=8)
+        _plain(panel)
+    _save(figure, path)
+
+
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -114,7 +145,8 @@ def _plain(panel: Axes) -> None:
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)
     panel.tick_params(which="both", labelsize=7, width=0.7, length=3)
-    panel.locator_params(axis="x", nbins=5)
+    if panel.get_xscale() == "linear":
+        panel.locator_params(axis="x", nbins=5)
 
 
 def _unit(unit: str) -> str:

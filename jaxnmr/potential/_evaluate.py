@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -45,17 +46,18 @@ def filled(
     return positions, None if cell is None else jnp.asarray(cell).astype(dtype)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="references")
 def atom_energies(
-    network: Network, positions: Float[Array, "atom 3"], cell: Cell | None, graph: Graph
+    network: Network, positions: Float[Array, "atom 3"], cell: Cell | None, graph: Graph, *, references: bool = True
 ) -> Float[Array, " atom"]:
-    """Scale, shift and references included; zero for atoms that fill up."""
+    """Scale included, shift and references as asked for; zero for atoms that fill up."""
     dtype, scale = network.dtype, network.scale
     numbers = node_numbers(network.config, network.params, graph.vectors(positions, cell), graph)
     species = species_of(network.config, graph)
-    energies = numbers * jnp.asarray(scale.scale, dtype) + jnp.asarray(scale.shift, dtype)
-    energies = jnp.where(species >= 0, energies + jnp.asarray(scale.references, dtype)[species], jnp.nan)
-    return jnp.where(graph.is_atom, energies, 0.0)
+    energies = numbers * jnp.asarray(scale.scale, dtype)
+    if references:
+        energies = energies + jnp.asarray(scale.shift, dtype) + jnp.asarray(scale.references, dtype)[species]
+    return jnp.where(graph.is_atom, jnp.where(species >= 0, energies, jnp.nan), 0.0)
 
 
 @jax.jit

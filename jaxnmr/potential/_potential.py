@@ -27,7 +27,7 @@ from jaxnmr.potential._model import check_params
 from jaxnmr.potential._prepare import check_graph, precision, prepared
 from jaxnmr.potential._weights import EnergyScale, Weights
 from jaxnmr.potential.nequip import NequipConfig
-from jaxnmr.structure import ELEMENTS, Batch, Graph, Structure
+from jaxnmr.structure import ELEMENTS, Batch, Graph, Structure, as_structure
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -42,7 +42,8 @@ class Evaluation(NamedTuple):
     Attributes:
         energy: eV.
         forces: eV/Å, (atom, 3).
-        stress: dE/dstrain / V, eV/Å³, (3, 3), positive where the crystal wants to shrink; None without a cell.
+        stress: dE/dstrain / V, eV/Å³, (3, 3), positive where the crystal wants to shrink; None where the atoms do not
+            repeat along all three lattice vectors, for a slab or a molecule has no volume.
         energies: parts of the energy that belong to each atom, eV, (atom,).
     """
 
@@ -59,8 +60,8 @@ class Potential(eqx.Module):
     \sigma = \frac1V \frac{\partial E}{\partial\varepsilon}$$
 
     `load_potential` makes one from a file. Methods that take atoms build the neighbour list, round sizes up to few
-    values (see `jaxnmr.structure.bucket`), and compile for each new size; `energy_fn` is for use inside jit, grad and
-    vmap. Energies are summed in double precision outside of the network; inside, `dtype` rules.
+    values (see `jaxnmr.structure.bucket`), and compile for each new size; they scale, shift and sum energies in double
+    precision outside of the network. `energy_fn` is for use inside jit, grad and vmap; there `dtype` rules throughout.
 
     The energy has continuous first and second derivatives where a neighbour passes the cutoff.
 
@@ -118,13 +119,21 @@ class Potential(eqx.Module):
         params = jax.tree.map(lambda array: array.astype(dtype), self.params)
         return Potential(self.config, params, self.scale, self.card)
 
-    def energy_fn(self, positions: Float[Numbers, "real 3"], cell: Cell | None, graph: Graph) -> Float[Array, " *structure"]:
+    def energy_fn(
+        self, positions: Float[Numbers, "real 3"], cell: Cell | None, graph: Graph, *, references: bool = True
+    ) -> Float[Array, " *structure"]:
         """Energy as a function of coordinates, for jit, grad, jvp and vmap.
+
+        All is summed in the precision of the network. With the elements' references a sum may be of thousands of eV: at
+        -9391 eV single precision goes in steps of 1 meV, too coarse for what dynamics conserves. Derivatives do not know
+        of it. `references=False`, or the method `energy`, keeps the digits.
 
         Args:
             positions: Å; of the real atoms or of all atoms of the graph.
             cell: lattice vectors in rows, Å, (3, 3), or (structure, 3, 3) for a batch; None without a lattice.
             graph: from `jaxnmr.structure.neighbor_graph` or `NeighborList`, with at least the potential's cutoff.
+            references: whether shift and references of the elements, the same numbers for the same atoms wherever they
+                are, are added.
 
         Returns:
             eV; one number, or with cells of a batch one for each structure. NaN for elements that are not known.
@@ -133,7 +142,7 @@ class Potential(eqx.Module):
             ValueError: a graph of a smaller cutoff, or more positions than it has atoms.
         """
         check_graph(self.config, positions, graph)
-        each = atom_energies(self._network, *filled(positions, cell, graph, self.dtype), graph)
+        each = atom_energies(self._network, *filled(positions, cell, graph, self.dtype), graph, references=references)
         if cell is None or jnp.ndim(cell) == 2:
             return each.sum()
         return jax.ops.segment_sum(each, jnp.asarray(graph.structure), graph.n_structures)
@@ -165,11 +174,15 @@ class Potential(eqx.Module):
         """dE/dstrain / V, eV/Å³, (3, 3), symmetric.
 
         Raises:
-            ValueError: there is no cell; as `energy_forces_stress` otherwise.
+            ValueError: atoms that do not repeat along all three lattice vectors; as `energy_forces_stress` otherwise.
         """
-        stress = self.energy_forces_stress(atoms).stress
+        structure = as_structure(atoms)
+        stress = self.energy_forces_stress(structure).stress
         if stress is None:
-            raise ValueError("atoms: have no cell, so no stress; give them one.")
+            lack = "have no cell"
+            if structure.cell is not None:
+                lack = f"repeat along {'some' if any(structure.pbc) else 'none'} of the lattice vectors: pbc={structure.pbc}"
+            raise ValueError(f"atoms: {lack}; without a volume there is no stress. Give a crystal: a cell, and pbc=True.")
         return stress
 
     def energy_forces_stress(self, atoms: Structure | Atoms) -> Evaluation:
@@ -188,7 +201,7 @@ class Potential(eqx.Module):
         """Energies, forces and stresses of several structures at once.
 
         Args:
-            batch: from `prepare`; stresses need cells, and are None for structures whose cell does not repeat.
+            batch: from `prepare`; stresses are None for structures that do not repeat along all three lattice vectors.
         """
         each, forces, virials = derivatives(self._network, batch.positions, batch.cell, batch.graph)
         energies, forces = self._host_energies(each, batch), np.asarray(forces, np.float64)

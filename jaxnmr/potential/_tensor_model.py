@@ -215,15 +215,20 @@ class TensorModel(eqx.Module):
         every = np.asarray(every_member(self._network, batch.positions, batch.cell, batch.graph)[place], np.float64)
         return every[:, : batch.sizes[0]] if self.properties[place].pooling == "none" else every[:, 0]
 
-    def label(self, atoms: Structure | Atoms) -> Structure:
+    def label(self, atoms: Structure | Atoms, found: Sequence[Prediction] | None = None) -> Structure:
         """The atoms with predicted shieldings and field gradients, for files and `jaxnmr.Sites.from_tensors`.
+
+        Args:
+            atoms: a `Structure` or Atoms of ASE.
+            found: what `evaluate` says of them; computed unless given.
 
         Raises:
             ValueError: as `predict`.
         """
         structure = as_structure(atoms)
-        found = dict(zip((each.name for each in self.properties), self.evaluate(self.prepare([structure]))[0], strict=True))
-        tensors = {name: found[name].values for name in ("shielding", "efg") if name in found}
+        found = self.evaluate(self.prepare([structure]))[0] if found is None else found
+        values = {prop.name: each.values for prop, each in zip(self.properties, found, strict=True)}
+        tensors = {name: values[name] for name in ("shielding", "efg") if name in values}
         return Structure(
             structure.species,
             structure.positions,

@@ -38,15 +38,15 @@ def read_extxyz(text: Text) -> tuple[Structure, ...]:
         n = int(count)
         if start + 2 + n > last:
             raise text.cut(f"inside the frame of {n} atoms that begins in line {start + 1}")
-        frames.append(_frame(text, start + 1, n))
+        frames.append(_frame(text, start + 1, n, len(frames)))
         start += 2 + n
     if not frames:
         raise text.cut("before its first frame")
     return tuple(frames)
 
 
-def _frame(text: Text, first: int, n: int) -> Structure:
-    """The frame whose count stands in line `first`."""
+def _frame(text: Text, first: int, n: int, frame: int) -> Structure:
+    """The frame of this number whose count stands in line `first`."""
     comment = text.lines[first]
     pairs = {key.lower(): value.strip("\"'{}") for key, value in PAIR.findall(comment)}
     columns = columns_of(text, first + 1, pairs.get("properties", "species:S:1:pos:R:3"))
@@ -81,19 +81,23 @@ def _frame(text: Text, first: int, n: int) -> Structure:
             efg[void & (efg == 0).all(axis=(1, 2))] = np.nan
     indices = words("indices")
     nuclei = words("isotope")
-    return Structure(
-        species,
-        numbers("pos"),
-        _cell(text, first + 1, pairs.get("lattice")),
-        _pbc(text, first + 1, pairs),
-        labels=words("labels"),
-        indices=None if indices is None else [int(index) for index in indices],
-        isotopes=None if nuclei is None else [None if name == "-" else name for name in nuclei],
-        shielding=shielding,
-        efg=efg,
-        source=text.path,
-        code=pairs.get("code", ""),
-    )
+    positions, cell, pbc = numbers("pos"), _cell(text, first + 1, pairs.get("lattice")), _pbc(text, first + 1, pairs)
+    try:
+        return Structure(
+            species,
+            positions,
+            cell,
+            pbc,
+            labels=words("labels"),
+            indices=None if indices is None else [int(index) for index in indices],
+            isotopes=None if nuclei is None else [None if name == "-" else name for name in nuclei],
+            shielding=shielding,
+            efg=efg,
+            source=text.path,
+            code=pairs.get("code", ""),
+        )
+    except ValueError as error:  # it knows neither file nor frame
+        raise text.error(first, f"frame {frame}: {error}") from None
 
 
 def columns_of(text: Text, line: int, properties: str) -> dict[str, tuple[int, int]]:
@@ -132,7 +136,7 @@ def _cell(text: Text, line: int, lattice: str | None) -> np.ndarray | None:
 
 
 def _pbc(text: Text, line: int, pairs: dict[str, str]) -> tuple[bool, ...] | None:
-    if "pbc" not in pairs or "lattice" not in pairs:
+    if "pbc" not in pairs:
         return None
     words = pairs["pbc"].replace(",", " ").replace("[", " ").replace("]", " ").split()
     if len(words) != 3 or any(word.lower() not in _TRUE for word in words):

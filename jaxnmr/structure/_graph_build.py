@@ -154,7 +154,7 @@ def batch_graphs(
         neighbors[start + i, place], shifts[start + i, place] = start + j, s
         start += len(structure)
     graph = Graph(numbers, neighbors, shifts, owner, float(cutoff), count)
-    return Batch(graph, positions, cells, sizes, tuple(any(structure.pbc) for structure in structures))
+    return Batch(graph, positions, cells, sizes, tuple(all(structure.pbc) for structure in structures))
 
 
 def _room(name: str, given: int | None, needed: int, default: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,12 @@ __all__ = ["write"]
 _FORMAT = "{:.17g}"
 
 
-def write(structure: Structure | Sequence[Structure], path: str | os.PathLike[str]) -> None:
+def write(
+    structure: Structure | Sequence[Structure],
+    path: str | os.PathLike[str],
+    *,
+    columns: Sequence[Mapping[str, np.ndarray]] | None = None,
+) -> None:
     """Write a magres 1.0 or an extxyz file.
 
     Every number comes back as it was. The file takes its name when it is complete; one of that name is replaced.
@@ -27,9 +32,11 @@ def write(structure: Structure | Sequence[Structure], path: str | os.PathLike[st
     Args:
         structure: one; or several, for extxyz.
         path: a name that ends in .magres, .xyz or .extxyz.
+        columns: of extxyz, further numbers of each structure by their names, (atom,) or (atom, width); `read` passes them
+            over.
 
     Raises:
-        ValueError: another ending, several structures or partial periodicity for magres.
+        ValueError: another ending, several structures, partial periodicity or columns for magres, columns that do not fit.
     """
     frames = [structure] if isinstance(structure, Structure) else list(structure)
     target = Path(path)
@@ -38,12 +45,17 @@ def write(structure: Structure | Sequence[Structure], path: str | os.PathLike[st
         raise ValueError(f"path: got {os.fspath(path)!r}; let it end in .magres, .xyz or .extxyz.")
     if not frames:
         raise ValueError("structure: got none; give at least one.")
+    further: Sequence[Mapping[str, np.ndarray]] = [{}] * len(frames) if columns is None else columns
+    if len(further) != len(frames):
+        raise ValueError(f"columns: {len(further)} came for {len(frames)} structures; give one mapping for each.")
     if suffix == ".magres":
+        if any(further):
+            raise ValueError(f"columns: got {', '.join(further[0])}, for which magres has no room; write extxyz.")
         if len(frames) > 1:
             raise ValueError(f"structure: got {len(frames)}, but a magres file holds one; write extxyz, or several files.")
         lines = _magres(frames[0])
     else:
-        lines = (line for frame in frames for line in _extxyz(frame))
+        lines = (line for frame, more in zip(frames, further, strict=True) for line in _extxyz(frame, more))
     with written_aside(target) as aside:
         aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -83,7 +95,7 @@ def _magres(structure: Structure) -> Iterable[str]:
     yield "[/magres]"
 
 
-def _extxyz(structure: Structure) -> Iterable[str]:
+def _extxyz(structure: Structure, further: Mapping[str, np.ndarray]) -> Iterable[str]:
     properties = ["species:S:1", "pos:R:3", "labels:S:1", "indices:I:1"]
     columns: list[Iterable[str]] = [
         structure.species,
@@ -99,6 +111,12 @@ def _extxyz(structure: Structure) -> Iterable[str]:
         if not np.isnan(rows).all():
             properties.append(f"{name}:R:9")
             columns.append(map(_numbers, rows))
+    for name, values in further.items():
+        if len(values) != len(structure):
+            raise ValueError(f"columns: {name} has {len(values)} rows for {len(structure)} atoms; give one for each.")
+        rows = np.reshape(values, (len(structure), -1))
+        properties.append(f"{name}:R:{rows.shape[1]}")
+        columns.append(map(_numbers, rows))
     pairs = [f"Properties={':'.join(properties)}"]
     if structure.cell is not None:
         pairs.insert(0, f'Lattice="{_numbers(np.asarray(structure.cell).ravel())}"')

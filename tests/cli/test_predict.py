@@ -60,6 +60,10 @@ def test_all_frames_as_extxyz(folder):
     assert "shielding: median uncertainty" in done.stderr
     one, two = jn.structure.read_all(folder / "out.extxyz")
     np.testing.assert_allclose(one.efg, two.efg, atol=1e-9)
+    model = jn.load_tensor_model(folder / "m.safetensors")
+    frame = jn.structure.read_frames(folder / "out.extxyz", ["ms_uncertainty", "efg_uncertainty"])[1]
+    for found, name in zip(frame.numbers, ("shielding", "efg"), strict=True):
+        np.testing.assert_allclose(found[:, 0], model.uncertainty(frame.structure, name), rtol=1e-9)
 
 
 def test_energies_and_forces_that_others_read(folder):
@@ -84,6 +88,10 @@ def test_energies_and_forces_that_others_read(folder):
     assert np.isnan(samples[1].stress).all()
     done = runner.invoke(_main.app, [*arguments, "-o", str(folder / "energies.magres")])
     assert done.exit_code == 2 and "does not end in .xyz or .extxyz" in done.stderr
+    done = runner.invoke(_main.app, [*arguments[:-1], "-o", str(folder / "tensors.extxyz")])
+    assert done.exit_code == 2 and "p.safetensors is a potential; add --energies" in done.stderr
+    done = run(folder, "one.extxyz", "none.extxyz", "--energies")
+    assert done.exit_code == 2 and "m.safetensors is a tensor model, which has no energies" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 import jaxnmr as jn
 from jaxnmr.cli import _main
 from jaxnmr.structure import Structure, write
+from tests.potential.small import CONFIG, small_potential
 
 pytest.importorskip("optax")
 pytest.importorskip("safetensors")
@@ -104,6 +105,7 @@ def test_tensors_anew_and_on_frozen_features(folder):
     assert model.card.name == "water"
     assert json.loads(model.card.training)["structures"]["train"] == 11
     assert "test charge H: RMSE" in done.stdout
+    assert (folder / "a-model" / "uncertainty-test.png").stat().st_size > 5000
     frozen = (
         '[model]\nproperties = ["shielding"]\nstart = "a-model/model.safetensors"\nfrozen = true\n'
         '[data]\ntrain = "tensors.extxyz"\n[training]\nepochs = 2\n'
@@ -112,6 +114,75 @@ def test_tensors_anew_and_on_frozen_features(folder):
     assert done.exit_code == 0, done.output
     assert len(list((folder / "b" / "features").iterdir())) == 12  # one of each structure
     assert jn.load_tensor_model(folder / "b" / "model.safetensors").predicts("shielding") == ("H", "O")
+
+
+def test_validation_is_of_blocks():
+    """Up to five of each file, at the ends of equal stretches; of files of one frame one in ten."""
+    from jaxnmr.cli._train import _held_out
+
+    one = [f"a, frame {k}" for k in range(100)]
+    assert sorted(_held_out(one, 0.1)) == [18, 19, 38, 39, 58, 59, 78, 79, 98, 99]
+    assert sorted(_held_out(one[:12], 0.1)) == [11]
+    many = [f"{k}.magres, frame 0" for k in range(30)]
+    assert len(_held_out(many, 0.1)) == 3
+    assert len(_held_out(one + many, 0.2)) == 26 and not _held_out(one, 0.0)
+
+
+def test_what_is_missing_is_counted(folder):
+    """Frames without energy or forces are told before the training."""
+    lines = (folder / "frames.extxyz").read_text().splitlines()
+    lines[1] = lines[1].split(" energy=")[0]
+    lines[6:10] = [line.replace(":forces:R:3", ":other:R:3") for line in lines[6:10]]
+    (folder / "frames.extxyz").write_text("\n".join(lines) + "\n")
+    done = run(folder, ENERGIES, "--dry-run")
+    assert "train: 11 structures (1 without energy, 1 without forces), validation: 1 structures" in done.stderr
+
+
+def test_a_test_set_that_the_model_cannot_take(folder):
+    """An element that training lacks, or atoms that overlap, end a dry run already."""
+    text = ENERGIES.replace("[data]\n", '[data]\ntest = "test.extxyz"\n')
+    for row, advice in (
+        ("N 5 0 0", "frame 0: has N, which the model does not know"),
+        ("O 0 0 0.1", "frame 0: two atoms are"),
+    ):
+        (folder / "test.extxyz").write_text(f"2\nProperties=species:S:1:pos:R:3 energy=1\nO 0 0 0\n{row}\n")
+        done = run(folder, text, "--dry-run")
+        assert done.exit_code == 2
+        assert f"test.extxyz, {advice}" in done.stderr
+
+
+def test_licences_go_along(folder):
+    """A model that starts from another keeps its card but for what the configuration says; the record names the start."""
+    from jaxnmr.potential import ModelCard, save_potential
+
+    potential = small_potential(CONFIG.model_copy(update={"n_layers": 1}))
+    base = ModelCard(name="base", licence="MIT", reference="A. Author", training="long ago")
+    save_potential(potential, folder / "base.safetensors", base)
+    text = '[model]\nstart = "base.safetensors"\n[card]\nname = "mine"\n' + ENERGIES.replace(SMALL, "")
+    done = run(folder, text.replace("epochs = 2", "epochs = 1"))
+    assert done.exit_code == 0, done.output
+    card = jn.load_potential(folder / "a-model" / "model.safetensors").card
+    assert (card.name, card.licence, card.reference) == ("mine", "MIT", "A. Author")
+    record = json.loads(card.training)
+    assert record["start"] == "base.safetensors" and record["errors"]
+
+
+def test_a_picture_of_uncertainties(tmp_path):
+    """Of what tells any; and labels that do not vary leave no NaN in the report, which is JSON."""
+    from jaxnmr.cli._train_report import reliability, table
+    from jaxnmr.potential.training import Comparison
+
+    rng = np.random.default_rng(0)
+    given, size = rng.normal(size=(60, 3, 3)), rng.uniform(0.1, 0.5, 60)
+    told = Comparison("shielding", "ppm", "O", given, given + size[:, None, None] * rng.normal(size=(60, 3, 3)), size)
+    bare = told._replace(name="energy", uncertainty=np.full(60, np.nan))
+    reliability([bare], tmp_path / "none.png")
+    reliability([told, bare], tmp_path / "some.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["some.png"]
+    single = told._replace(given=given[:1], found=told.found[:1], uncertainty=size[:1])
+    (row,) = table("test", [single])
+    assert row["r2"] is None and row["rank_correlation"] is None
+    json.dumps(row, allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +195,7 @@ def test_tensors_anew_and_on_frozen_features(folder):
         (ENERGIES.replace("4x0e+2x1o", "2x1o"), "no even scalars"),
         (ENERGIES + 'freeze = ["backbone/layer_4"]\n', "no parameter begins with 'backbone/layer_4'"),
         ('[model]\nproperties = ["efg"]\n' + ENERGIES, "none has a label of efg"),
+        (ENERGIES.replace("[training]", 'names = { energy = "dft" }\n[training]'), "names.energy: no frame of"),
         ("[model]\nfrozen = true\n" + ENERGIES, "model.frozen needs model.start"),
         ('[model]\nstart = "a.nqx"\n' + ENERGIES, "model.network came together with model.start"),
         ('[model]\nstart = "a.nqx"\n' + ENERGIES.replace(SMALL, ""), "cannot read"),

@@ -1,4 +1,4 @@
-"""A network that compiles in seconds, with weights from a fixed seed."""
+"""A network that compiles in seconds, with weights from a fixed seed, and structures that it labels."""
 
 import jax
 import numpy as np
@@ -18,6 +18,8 @@ from jaxnmr.potential import (
 from jaxnmr.potential._model import initial_backbone, model_shapes
 from jaxnmr.potential._tensor_network import initial_heads, unit_standard
 from jaxnmr.potential._weights import EnergyScale, Weights, unflatten
+from jaxnmr.potential.training import Sample
+from jaxnmr.structure import Structure
 
 CONFIG = NequipConfig(
     elements=(1, 8, 14),
@@ -65,3 +67,23 @@ def small_tensor_model(properties=(SHIELDING, EFG), network=TENSORS, members=3, 
         scales.append(PropertyScale(mean, scale, np.full(n, 10.0)))
     calibrations = [Calibration(np.asarray(1.5), np.asarray(0.01)) for _ in properties]
     return TensorModel.from_parts(config, params, scales, calibrations, ModelCard(name="small"), dtype=dtype)
+
+
+CELL = np.array([[4.1, 0.0, 0.0], [-0.9, 3.9, 0.0], [0.4, 0.7, 4.4]])
+
+
+def crystals(count, seed=0):
+    """Four atoms in a small oblique cell, each time a little elsewhere."""
+    rng = np.random.default_rng(seed)
+    grid = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    return [Structure(["Si", "O", "O", "H"], (grid + 0.03 * rng.normal(size=(4, 3))) @ CELL, CELL) for _ in range(count)]
+
+
+def labelled(potential, structures):
+    """Samples with a potential's energies, forces and stresses."""
+    samples = []
+    for structure in structures:
+        result = potential.energy_forces_stress(structure)
+        stress = np.full((3, 3), np.nan) if result.stress is None else result.stress
+        samples.append(Sample(structure, result.energy, result.forces, stress, (), "made"))
+    return samples

@@ -185,7 +185,7 @@ def test_batches_give_what_each_structure_gives(potential, crystal):
         assert result.energy == pytest.approx(alone.energy, rel=1e-12)
         assert result.energies.sum() == pytest.approx(alone.energy, rel=1e-12)
         np.testing.assert_allclose(result.forces, alone.forces, atol=1e-10)
-        assert (result.stress is None) == (structure.cell is None)
+        assert (result.stress is None) == (not all(structure.pbc))
     together = potential.energy_fn(batch.positions, batch.cell, batch.graph)
     np.testing.assert_allclose(together, [potential.energy(structure) for structure in several], rtol=1e-12)
 
@@ -262,6 +262,41 @@ def test_irreps_of_both_parities(crystal):
         np.testing.assert_allclose(image[:4], sign * chunk[:4], atol=1e-6 * size + 1e-14)
 
 
+def test_slabs_of_ase_have_no_stress(potential):
+    """ASE's missing lattice vector is completed by 1 Å, whose volume would make a stress of any size."""
+    ase = pytest.importorskip("ase")
+    from ase.calculators.calculator import PropertyNotImplementedError
+
+    slab = ase.Atoms("SiO", [[0, 0, 0], [1.6, 0, 0]], cell=[[3, 0, 0], [0, 3, 0], [0, 0, 0]], pbc=(True, True, False))
+    assert potential.energy_forces_stress(slab).stress is None
+    slab.calc = potential.calculator()
+    assert np.isfinite(slab.get_forces()).all()
+    with pytest.raises(PropertyNotImplementedError):
+        slab.get_stress()
+
+
+def test_energies_without_references_keep_their_digits(potential, crystal):
+    """Single precision and -2e5 eV of references: steps of 16 meV with them, of less than 1e-4 eV without."""
+    heavy = potential.scale._replace(references=np.full(3, -5e4))
+    heavy = type(potential)(potential.config, potential.params, heavy, potential.card)
+    graph = neighbor_graph(crystal, CONFIG.cutoff)
+    single = heavy.astype("float32").energy_fn
+    offset = 4 * (-5e4 + float(heavy.scale.shift))
+    exact = heavy.energy(crystal) - offset
+    bare = single(crystal.positions, crystal.cell, graph, references=False)
+    assert float(bare) == pytest.approx(exact, abs=1e-4)
+    assert abs(float(single(crystal.positions, crystal.cell, graph)) - offset - exact) > 1e-3
+    slopes = [
+        jax.grad(lambda r, references=references: heavy.energy_fn(r, crystal.cell, graph, references=references))
+        for references in (True, False)
+    ]
+    np.testing.assert_allclose(*(slope(jnp.asarray(crystal.positions)) for slope in slopes), atol=1e-9)
+
+
+def boxed(pbc):
+    return Structure(["O"], [[0, 0, 0]], 5 * np.eye(3), pbc)
+
+
 def water(gap):
     return Structure(["O", "H", "H"], [[0, 0, 0], [0.96, 0, 0], [0.96, gap, 0]])
 
@@ -274,7 +309,9 @@ def water(gap):
         (lambda p: p.energy(Structure(["O"], [[0, np.nan, 0]])), "positions: not finite"),
         (lambda p: p.energy(Structure(["O"], [[0, 0, 0]], np.ones((3, 3)))), "no volume"),
         (lambda p: p.energy("quartz"), "give a Structure"),
-        (lambda p: p.stress(water(1.5)), "have no cell"),
+        (lambda p: p.stress(water(1.5)), "have no cell; without a volume"),
+        (lambda p: p.stress(boxed(False)), r"repeat along none of the lattice vectors: pbc=\(False, .*pbc=True"),
+        (lambda p: p.stress(boxed((True, True, False))), "repeat along some of the lattice vectors"),
         (lambda p: p.energy_fn(jnp.zeros((3, 3)), None, neighbor_graph(water(1.5), 3.0)), "needs 4.0 Å"),
         (lambda p: p.energy_fn(jnp.zeros((99, 3)), None, neighbor_graph(water(1.5), 4.0)), "positions: 99 came"),
         (

@@ -6,54 +6,34 @@ import jax
 import numpy as np
 import pytest
 
-from jaxnmr.potential import EFG, SHIELDING, HeadConfig, NequipConfig, Property
+from jaxnmr.potential import EFG, SHIELDING, HeadConfig, NequipConfig
 from jaxnmr.potential.training import (
-    Sample,
     Settings,
     as_sample,
-    check_plausible,
     compare,
     new_potential,
     new_tensor_model,
-    read_samples,
     shifted_potential,
     train,
 )
 from jaxnmr.potential.training._batches import StructureBatches
 from jaxnmr.potential.training._calibrate import fit_calibration
 from jaxnmr.potential.training._tasks import EnergyTask, TensorTask
-from jaxnmr.structure import Structure, write
-from tests.potential.small import CONFIG, small_potential, small_tensor_model
+from jaxnmr.structure import Structure
+from tests.potential.small import CELL, CONFIG, crystals, labelled, small_potential, small_tensor_model
 
 pytest.importorskip("optax")
 pytest.importorskip("safetensors")
-CELL = np.array([[4.1, 0.0, 0.0], [-0.9, 3.9, 0.0], [0.4, 0.7, 4.4]])
 # One layer: a few products, compiled in seconds.
 CONFIG = CONFIG.model_copy(update={"n_layers": 1})
 TENSORS = NequipConfig(**CONFIG.model_dump() | {"hidden_irreps": "4x0e+3x1o+2x2e", "l_max": 2, "scalar_output": False})
 HEADS = HeadConfig(channels=4, width=8, depth=1, members=2)
 
 
-def crystals(count, seed=0):
-    rng = np.random.default_rng(seed)
-    grid = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
-    return [Structure(["Si", "O", "O", "H"], (grid + 0.03 * rng.normal(size=(4, 3))) @ CELL, CELL) for _ in range(count)]
-
-
 def molecules(count, seed=5):
     rng = np.random.default_rng(seed)
     water = np.array([[0, 0, 0], [0.96, 0, 0], [-0.3, 0.9, 0]])
     return [Structure(["O", "H", "H"], water + 0.05 * rng.normal(size=(3, 3))) for _ in range(count)]
-
-
-def labelled(potential, structures):
-    """Samples with a potential's energies, forces and stresses."""
-    samples = []
-    for structure in structures:
-        result = potential.energy_forces_stress(structure)
-        stress = np.full((3, 3), np.nan) if result.stress is None else result.stress
-        samples.append(Sample(structure, result.energy, result.forces, stress, (), "made"))
-    return samples
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +106,26 @@ def test_tensors_are_learnt(tensors, frozen):
     assert np.isnan(done.model.shielding(tensors[0].structure)[3]).all()
 
 
+@pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_elements_without_labels_in_training_do_not_judge(tensors, frozen):
+    """A hydrogen that only the validation has a label of changes neither its loss, nor errors, nor the calibration."""
+    sigma = np.array(tensors[9].values[0])
+    sigma[3] = 31 * np.eye(3)
+    stranger = tensors[9]._replace(values=(sigma, tensors[9].values[1]))
+    start = new_tensor_model(small_tensor_model(network=TENSORS, seed=3), (SHIELDING, EFG), tensors[:8], heads=HEADS)
+    settings = Settings(epochs=2, batch_size=8)
+    plain, other = (train(start, tensors[:8], [each], settings, frozen=frozen) for each in (tensors[9], stranger))
+    assert plain.course == other.course
+    assert plain.model.calibrations == other.model.calibrations
+    for each in compare(other.model, [stranger]):
+        assert each.element != "H" and np.isfinite([each.rmse, each.mae]).all()
+    hydrogen = stranger._replace(
+        values=(np.where(np.arange(4)[:, None, None] == 3, sigma, np.nan), np.full((4, 3, 3), np.nan))
+    )
+    with pytest.raises(ValueError, match="validation: has no label that can be judged"):
+        train(start, tensors[:8], [hydrogen], settings, frozen=frozen)
+
+
 @pytest.mark.slow
 def test_layers_frozen_by_name_stay(energies):
     """Names as the parameters are called; a name that is not there is an error which lists those that are."""
@@ -185,6 +185,72 @@ def test_an_interrupted_training_ends_as_an_unbroken_one(tensors, tmp_path, monk
               folder=broken)  # fmt: skip
 
 
+@pytest.mark.parametrize("stop", [3, pytest.param(7, marks=pytest.mark.slow)])
+def test_an_interrupted_training_of_a_potential(energies, tmp_path, monkeypatch, stop):
+    """Checkpoints at ends of epochs without a validation too, with the sums of the loss so far: the same bit by bit.
+
+    Two steps an epoch, validated every other one, ended after step 3 or 7: the epochs 1 and 3 were kept.
+    """
+    from jaxnmr.potential.training import _loop
+
+    learn, choose = energies[:8], energies[8:10]
+    start = new_potential(CONFIG, learn)
+    settings = Settings(epochs=4, batch_size=4, checkpoint_steps=2, validate_epochs=2)
+    expected = train(start, learn, choose, settings, folder=tmp_path / "whole")
+    step, count, places = _loop._step, [0], []
+
+    def mortal(*arguments):
+        inner = step(*arguments)
+
+        def run(state, batch):
+            places.append(int(state.step))
+            count[0] += 1
+            if count[0] == stop + 1:
+                raise Killed
+            return inner(state, batch)
+
+        return run
+
+    monkeypatch.setattr(_loop, "_step", mortal)
+    with pytest.raises(Killed):
+        train(start, learn, choose, settings, folder=tmp_path / "deep" / "broken")
+    found = train(start, learn, choose, settings, folder=tmp_path / "deep" / "broken")
+    assert places[stop + 1] == stop - 1  # the step after the checkpoint, not after the validation before
+    for a, b in zip(jax.tree.leaves(found.model), jax.tree.leaves(expected.model), strict=True):
+        assert np.array_equal(a, b)
+    assert found.course == expected.course
+
+
+def test_other_data_are_another_training(energies):
+    """All that a result depends on is in the fingerprint: elements, cell, stress, validation, energy scale."""
+    from jaxnmr.potential.training._train import _fingerprint
+
+    model, settings, one = small_potential(CONFIG), Settings(), energies[0]
+    s = one.structure
+    others = [
+        Structure(["Si", "O", "H", "O"], s.positions, s.cell),
+        Structure(s.species, s.positions, 1.01 * s.cell),
+        Structure(s.species, s.positions, s.cell, (True, True, False)),
+        Structure(s.species, s.positions + 1e-9, s.cell),
+    ]
+    changed = [one._replace(structure=each) for each in others]
+    changed += [one._replace(stress=2 * one.stress), one._replace(energy=0.0)]
+    scaled = model.scale._replace(scale=np.float64(0.9))
+    rescaled = type(model)(model.config, model.params, scaled, model.card)
+    runs = [(model, [one], [one]), (rescaled, [one], [one]), (model, [one], []), (model, [one, one], [])]
+    runs += [(model, [each], [one]) for each in changed] + [(model, [one], [each]) for each in changed]
+    prints = [_fingerprint(*run, settings, False) for run in runs]
+    assert len(set(prints)) == len(prints)
+    assert _fingerprint(model, [one], [one], settings.model_copy(update={"patience": 3}), False) == prints[0]
+
+
+def test_a_training_that_cannot_write_says_so(energies, tmp_path):
+    """A folder is made with those above it; a file in its place is told."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"folder: cannot make .*file/below: .*; name another"):
+        train(small_potential(CONFIG), energies, (), Settings(epochs=1), folder=tmp_path / "file" / "below")
+
+
 def test_frozen_features_are_kept(tensors, tmp_path, monkeypatch):
     """The second time they come from the disk, for any choice of structures; other structures have others."""
     from jaxnmr.potential.training import _frozen
@@ -209,6 +275,15 @@ def test_frozen_features_are_kept(tensors, tmp_path, monkeypatch):
     assert len(more.species) == len(owner) + 6 and len(list(tmp_path.iterdir())) == 10
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(more), strict=True):
         assert np.array_equal(a, b[: len(owner)], equal_nan=True)
+    # A file cut short is made anew; other versions of the features have other names.
+    damaged = min(tmp_path.iterdir())
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:100])
+    _frozen.features(config, backbone, tensors, tmp_path)
+    assert computed == [0, 2, 1] and len(damaged.read_bytes()) == len(whole)
+    monkeypatch.setattr(_frozen, "_VERSION", _frozen._VERSION + 1)
+    _frozen.features(config, backbone, tensors[:2], tmp_path)
+    assert computed == [0, 2, 1, 2]
 
 
 def test_calibration_finds_what_made_the_errors():
@@ -229,80 +304,3 @@ def test_references_move_to_labels_of_another_zero(energies):
              for s in energies]  # fmt: skip
     found = shifted_potential(potential, moved)
     assert compare(found, moved)[0].rmse < 1e-9
-
-
-def test_labels_come_from_files(tmp_path, energies):
-    """Columns and entries by their names; Voigt's order; a property of one's own; shieldings of magres."""
-    path = tmp_path / "a.extxyz"
-    rows = "O 0 0 0 0.1 0.2 0.3 -0.5\nH 0.96 0 0 0 0 0 0.25\nH -0.3 0.9 0 0 0 0 0.25\n"
-    head = 'Properties=species:S:1:pos:R:3:dft_forces:R:3:charge:R:1 Lattice="9 0 0 0 9 0 0 0 9" my_energy=-3.5'
-    path.write_text(f'3\n{head} stress="1 2 3 4 5 6"\n{rows}')
-    charge = Property(name="charge", irreps="0e")
-    names = {"energy": "my_energy", "forces": "dft_forces"}
-    from jaxnmr.potential.training import LabelNames
-
-    (sample,) = read_samples([path], (charge,), LabelNames(**names))
-    assert sample.energy == -3.5
-    assert sample.forces[0].tolist() == [0.1, 0.2, 0.3]
-    assert sample.stress.tolist() == [[1, 6, 5], [6, 2, 4], [5, 4, 3]]
-    assert sample.values[0].tolist() == [-0.5, 0.25, 0.25]
-    with pytest.raises(ValueError, match=r"no frame of .* has any label; looked for energy, forces, .*efg"):
-        read_samples([path], (EFG,), LabelNames(stress=None))
-    sigma = np.full((3, 3, 3), np.nan)
-    sigma[0] = np.arange(9.0).reshape(3, 3)
-    write(Structure(["O", "H", "H"], sample.structure.positions, shielding=sigma), tmp_path / "b.magres")
-    (sample,) = read_samples([tmp_path / "b.magres"], (SHIELDING,))
-    assert np.array_equal(sample.values[0], sigma, equal_nan=True)
-
-
-FRAME = "2\nProperties=species:S:1:pos:R:3:forces:R:{}:efg:R:9 energy={}\nO 0 0 0 {} {}\nO 1.2 0 0 {} {}\n"
-ZERO = "0 0 0 0 0 0 0 0 0"
-
-
-@pytest.mark.parametrize(
-    ("frame", "message"),
-    [
-        (FRAME.format(2, 1, "0 0", ZERO, "0 0", ZERO), r"forces: .*bad.extxyz, frame 1 has \(2, 2\); \(2, 3\) is needed"),
-        (FRAME.format(3, "1 2", "0 0 0", ZERO, "0 0 0", ZERO), None),
-        (FRAME.format(3, '"1 2"', "0 0 0", ZERO, "0 0 0", ZERO), r"energy: .*frame 1 has \(2,\)"),
-        (FRAME.format(3, 1, "0 nan 0", ZERO, "0 0 0", ZERO), "forces: .*frame 1 has numbers that are not finite"),
-        (FRAME.format(3, 1, "0 0 0", "1 0 0 0 1 0 0 0 1", "0 0 0", ZERO), "efg: .*frame 1 has the trace 3"),
-        (FRAME.format(3, 1, "0 0 0", "0 1 0 0 0 0 0 0 0", "0 0 0", ZERO), "efg: .*frame 1 is not symmetric by 1"),
-        (FRAME.format(3, 1, "0 0 0", "0 nan 0 0 0 0 0 0 0", "0 0 0", ZERO), "efg.*not finite"),
-    ],
-)
-def test_labels_of_a_wrong_kind_are_named_with_file_and_frame(tmp_path, frame, message):
-    path = tmp_path / "bad.extxyz"
-    path.write_text(FRAME.format(3, 1, "0 0 0", ZERO, "0 0 0", ZERO) + frame)
-    if message is None:
-        assert len(read_samples([path], (EFG,))) == 2
-        return
-    with pytest.raises(ValueError, match=message):
-        read_samples([path], (EFG,))
-
-
-def test_labels_that_cannot_be_meant(energies):
-    """Gradients given as forces, another unit, shifts given as shieldings; the right ones pass."""
-    potential, start = small_potential(CONFIG), crystals(1)[0]
-    rng, frames = np.random.default_rng(0), []
-    for k in range(8):
-        frames.append(Structure(start.species, start.positions + 0.02 * k * rng.normal(size=(4, 3)), CELL))
-    samples = labelled(potential, frames)
-    check_plausible(samples)
-    with pytest.raises(ValueError, match="a factor of -1 means that gradients came for forces"):
-        check_plausible([sample._replace(forces=-sample.forces) for sample in samples])
-    with pytest.raises(ValueError, match="other units"):
-        check_plausible([sample._replace(forces=sample.forces * 0.0367) for sample in samples])
-    sigma = 30.0 * np.tile(np.eye(3), (4, 1, 1))
-    shielded = Structure(start.species, start.positions, CELL, shielding=sigma)
-    check_plausible([as_sample(shielded, (SHIELDING,))], (SHIELDING,))
-    shifted = Structure(start.species, start.positions, CELL, shielding=-sigma)
-    with pytest.raises(ValueError, match="look like shifts"):
-        check_plausible([as_sample(shifted, (SHIELDING,))], (SHIELDING,))
-
-
-def test_atoms_that_overlap_are_named_with_their_frame(energies):
-    near = Structure(["O", "O"], [[0, 0, 0], [0.1, 0, 0]])
-    sample = Sample(near, 0.0, np.zeros((2, 3)), np.full((3, 3), np.nan), (), "a.extxyz, frame 7")
-    with pytest.raises(ValueError, match=r"a.extxyz, frame 7: two atoms are 0.1 Å apart"):
-        new_potential(CONFIG, [*energies, sample])

@@ -259,6 +259,44 @@ def test_cut_short(name, content, message, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("row", "comment", "message"),
+    [
+        ("H 0 0 nan", "", "positions: not finite"),
+        ("H 0 0 0.7", 'Lattice="1 0 0 2 0 0 0 0 1"', "cell: .* no volume"),
+        ("H 0 0 0.7", 'pbc="T T T"', r"pbc: got \(True, True, True\) without a cell"),
+        ("H 0 0 0.7", 'pbc="T T maybe"', "pbc='T T maybe'; expected three of T and F"),
+    ],
+)
+def test_faulty_frames_are_named(row, comment, message, tmp_path):
+    """What the atoms' type refuses comes with file, line and frame; a molecule that says that nothing repeats passes."""
+    right = ["2", 'Properties=species:S:1:pos:R:3 pbc="F F F"', "H 0 0 0", "H 0 0 0.7"]
+    wrong = ["2", f"Properties=species:S:1:pos:R:3 {comment}", "H 0 0 0", row]
+    path = put(tmp_path / "a.xyz", [*right, *wrong])
+    place = r"a\.xyz, line 6: " if "maybe" in comment else r"a\.xyz, line 5: frame 1: "
+    with pytest.raises(ValueError, match=place + message):
+        read_all(path)
+    assert len(read_all(put(tmp_path / "b.xyz", right))) == 1
+
+
+def test_further_columns(tmp_path):
+    """Numbers of one's own beside the tensors: passed over by our reader, found by ASE; refused where they do not fit."""
+    s = read(DATA / "castep.magres")
+    bare = Structure(s.species, s.positions, s.cell)
+    write([bare, bare], tmp_path / "a.xyz", columns=[{"mine": np.arange(4.0)}, {"mine": np.array([1, np.nan, 2, 3])}])
+    np.testing.assert_array_equal(read_all(tmp_path / "a.xyz")[1].positions, s.positions)
+    atoms = pytest.importorskip("ase.io").read(tmp_path / "a.xyz", 1)
+    np.testing.assert_array_equal(atoms.arrays["mine"], [1, np.nan, 2, 3])
+    for columns, name, message in (
+        ([{"mine": np.zeros(3)}], "b.xyz", "mine has 3 rows for 4 atoms"),
+        ([], "b.xyz", "0 came for 1 structures"),
+        ([{"mine": np.zeros(4)}], "b.magres", "got mine, for which magres has no room"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            write(bare, tmp_path / name, columns=columns)
+    assert not list(tmp_path.glob("b*"))
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("[atoms\nnothing\n", "is in no known format; give magres 1.0, .* extxyz, VASP's OUTCAR and POSCAR, and CIF"),

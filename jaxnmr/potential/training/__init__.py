@@ -2,13 +2,15 @@
 
 from jaxnmr.potential.training._batches import FeatureBatch
 from jaxnmr.potential.training._compare import Comparison, compare
+from jaxnmr.potential.training._course import METRICS, Progress, Score
 from jaxnmr.potential.training._frozen import features
-from jaxnmr.potential.training._loop import CHECKPOINT, METRICS, Progress, Score
+from jaxnmr.potential.training._loop import CHECKPOINT
 from jaxnmr.potential.training._plausible import check_plausible
 from jaxnmr.potential.training._samples import LabelNames, Sample, as_sample, read_samples
 from jaxnmr.potential.training._settings import Settings
 from jaxnmr.potential.training._start import (
     average_neighbors,
+    check_atoms,
     elements_of,
     new_potential,
     new_tensor_model,
@@ -30,6 +32,7 @@ __all__ = [
     "as_sample",
     "average_neighbors",
     "calibrated",
+    "check_atoms",
     "check_plausible",
     "compare",
     "elements_of",

@@ -163,7 +163,7 @@ class StructureBatches:
             if item.sample.structure.cell is not None:
                 cells[s] = np.asarray(item.sample.structure.cell)
             atoms[s], energy[s], stress[s] = item.n, item.energy, item.sample.stress
-            if not any(item.sample.structure.pbc):
+            if not all(item.sample.structure.pbc):  # no volume, no stress
                 stress[s] = np.nan
             forces[here] = item.sample.forces
             for prop, array, given in zip(self._properties, values, item.sample.values, strict=True):

@@ -49,9 +49,12 @@ class Comparison(NamedTuple):
 
     @property
     def r2(self) -> float:
-        """Share of the labels' variance (about their mean, element by element of a tensor) that is explained."""
-        about = self.given - self.given.mean(axis=0)
-        return float(1 - np.sum((self.found - self.given) ** 2) / max(float(np.sum(about**2)), 1e-300))
+        """Share of the labels' variance (about their mean, element by element of a tensor) that is explained.
+
+        NaN where they do not vary, as a single one.
+        """
+        variance = float(np.sum((self.given - self.given.mean(axis=0)) ** 2))
+        return float(1 - np.sum((self.found - self.given) ** 2) / variance) if variance > 0 else float("nan")
 
     def coverage(self, width: float = 1.0) -> float:
         """Share of single numbers whose error is within so many standard deviations; NaN without uncertainties."""
@@ -74,7 +77,7 @@ def compare(model: Potential | TensorModel, samples: Sequence[Sample]) -> tuple[
 
     Args:
         model: what predicts.
-        samples: with labels; what has none is left out.
+        samples: with labels; what has none is left out, and so are elements of which the model has learnt nothing.
     """
     if isinstance(model, Potential):
         return _of_potential(model, samples)
@@ -83,10 +86,10 @@ def compare(model: Potential | TensorModel, samples: Sequence[Sample]) -> tuple[
         predictions = model.evaluate(batch)[0]
         for prop, given, (values, uncertainty) in zip(model.properties, sample.values, predictions, strict=True):
             if prop.pooling != "none":
-                if not np.isnan(given).any():
+                if not (np.isnan(given).any() or np.isnan(values).any()):
                     found.setdefault((prop.name, ""), []).append((given[None], values[None], uncertainty[None]))
                 continue
-            there = ~np.isnan(given.reshape(len(given), -1)).any(axis=1)
+            there = ~np.isnan(np.concatenate([each.reshape(len(given), -1) for each in (given, values)], axis=1)).any(axis=1)
             for symbol in sample.structure.elements:
                 mine = there & np.array([s == symbol for s in sample.structure.species])
                 if mine.any():

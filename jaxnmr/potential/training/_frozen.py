@@ -23,7 +23,8 @@ from jaxnmr.potential.training._samples import Sample
 
 __all__ = ["digest", "features", "standard_of"]
 
-_FORMAT, _VERSION = "jaxnmr-features", 1
+# The version rises when the same backbone and structure give other features, so that files of before are not found.
+_FORMAT, _VERSION = "jaxnmr-features", 2
 # Atoms that go through the backbone together.
 _ATOMS = 256
 
@@ -37,7 +38,8 @@ def features(
         config: the model.
         backbone: parameters of its backbone.
         samples: structures and labels.
-        cache: folder in which each structure's features are kept, by what they depend on; None to compute them anyway.
+        cache: folder in which each structure's features are kept, by what they depend on; None to compute them anyway. A
+            file that cannot be read is computed anew.
 
     Returns:
         Features, species and labels of the atoms, in the samples' order; and the sample of each, (atom,).
@@ -62,9 +64,9 @@ def features(
     ready: dict[int, tuple[tuple[np.ndarray, ...], np.ndarray]] = {}
     names = [irrep.name for irrep in feature_irreps(config.network)]
     for k, path in enumerate(paths):
-        if path is not None and path.exists():
-            _, arrays = unpack(contents(path), str(path), _FORMAT, _VERSION)
-            ready[k] = tuple(arrays[name] for name in names), arrays["species"]
+        kept = None if path is None else _kept(path, names)
+        if kept is not None:
+            ready[k] = kept
     missing = [k for k in range(len(samples)) if k not in ready]
     for n, chunks, species in _computed(config, backbone, [samples[k] for k in missing], [rows[k] for k in missing]):
         ready[missing[n]], path = (chunks, species), paths[missing[n]]
@@ -132,12 +134,24 @@ def _compute(network: NequipConfig, backbone: dict, batch: StructureBatch) -> tu
     return backbone_chunks(network, backbone, vectors, batch.graph), species_of(network, batch.graph)
 
 
+def _kept(path: Path, names: Sequence[str]) -> tuple[tuple[np.ndarray, ...], np.ndarray] | None:
+    """Features and species of a file; None where there is none, or a damaged one, which is removed."""
+    if not path.exists():
+        return None
+    try:
+        _, arrays = unpack(contents(path), str(path), _FORMAT, _VERSION)
+        return tuple(arrays[name] for name in names), arrays["species"]
+    except (ValueError, KeyError):
+        path.unlink()
+        return None
+
+
 def _paths(
     cache: Path, config: TensorConfig, backbone: dict, samples: Sequence[Sample], rows: Sequence[np.ndarray]
 ) -> list[Path]:
     """A file for each structure, so that other choices of structures find theirs."""
     parts = [np.asarray(array) for _, array in sorted(flatten(backbone).items())]
-    common, paths = digest(config.network.model_dump_json(), *parts), []
+    common, paths = digest(str(_VERSION), config.network.model_dump_json(), *parts), []
     for sample, mine in zip(samples, rows, strict=True):
         structure = sample.structure
         cell = () if structure.cell is None else (np.asarray(structure.cell),)

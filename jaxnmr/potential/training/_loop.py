@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,44 +15,13 @@ from jaxtyping import Array
 from jaxnmr.errors import missing_extra
 from jaxnmr.potential._weights import flatten
 from jaxnmr.potential.training._checkpoint import read_checkpoint, write_checkpoint
+from jaxnmr.potential.training._course import METRICS, Progress, Score, add_line, resumed
 from jaxnmr.potential.training._settings import Settings
 from jaxnmr.potential.training._tasks import Measure, Sums
 
-__all__ = ["CHECKPOINT", "METRICS", "Batches", "Progress", "Score", "Task", "judge", "optimise"]
+__all__ = ["CHECKPOINT", "Batches", "Task", "judge", "optimise"]
 
-METRICS, CHECKPOINT = "metrics.jsonl", "checkpoint.safetensors"
-
-
-class Score(NamedTuple):
-    """An error over a set: root mean square and mean absolute, in the unit, and of how many numbers."""
-
-    name: str
-    unit: str
-    rmse: float
-    mae: float
-    count: int
-
-
-class Progress(NamedTuple):
-    """How far a training is.
-
-    Attributes:
-        epoch: finished epochs.
-        epochs: at most.
-        step: finished steps.
-        train_loss: mean over the epoch's steps.
-        validation_loss: of the running mean of parameters; NaN without validation.
-        scores: on the validation set.
-        best: whether it is the best so far.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    train_loss: float
-    validation_loss: float
-    scores: tuple[Score, ...]
-    best: bool
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @runtime_checkable
@@ -116,7 +84,7 @@ def optimise(
         train: batches to learn from.
         validation: batches to choose the best epoch by; the last one is taken without.
         settings: how.
-        folder: for checkpoint and metrics, taken up where they are found; None for neither.
+        folder: for checkpoint and metrics, taken up where they are found; made where it is not there; None for neither.
         fingerprint: of all that the training depends on.
         report: called after each validation.
 
@@ -124,7 +92,8 @@ def optimise(
         The best parameters (their running mean) and the course.
 
     Raises:
-        ValueError: names to freeze that are not there, a loss that is not finite, a checkpoint of another training.
+        ValueError: names to freeze that are not there, a loss that is not finite, a checkpoint of another training, a
+            folder that cannot be made, a validation set without any label to compare with.
         ImportError: optax is not installed.
     """
     total = settings.epochs * train.count
@@ -135,16 +104,20 @@ def optimise(
                    jnp.zeros((), jnp.int32))  # fmt: skip
     epoch, batch_in_epoch, course, state = 0, 0, [], start
     if folder is not None:
+        _make(folder)
         found = read_checkpoint(folder / CHECKPOINT, start, fingerprint)
         if found is not None:
             state, place = _State(*found[0]), found[1]
             epoch, batch_in_epoch = int(place["epoch"]), int(place["batch"])
-        course = _resumed(folder / METRICS, epoch)
+        course = resumed(folder / METRICS, epoch)
     step, sums = _step(task, optimiser, settings), jax.jit(lambda params, batch: task.sums(params, batch))
 
     def save(epoch: int, batch: int) -> None:
         if folder is not None:
             write_checkpoint(folder / CHECKPOINT, state, {"fingerprint": fingerprint, "epoch": epoch, "batch": batch})
+
+    def due() -> bool:
+        return int(state.step) % settings.checkpoint_steps == 0
 
     done = _stopped(settings, state)
     while epoch < settings.epochs and not done:
@@ -152,7 +125,7 @@ def optimise(
             if k < batch_in_epoch:
                 continue
             state = step(state, batch)
-            if (int(state.step)) % settings.checkpoint_steps == 0 and k + 1 < train.count:
+            if k + 1 < train.count and due():
                 _check_finite(state)
                 save(epoch, k + 1)
         _check_finite(state)
@@ -161,12 +134,13 @@ def optimise(
             state, progress = _validated(task, sums, state, validation, settings, epoch)
             course.append(progress)
             if folder is not None:
-                with (folder / METRICS).open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(_line(progress)) + "\n")
+                add_line(folder / METRICS, progress)
             save(epoch, 0)
             done = _stopped(settings, state)
             if report is not None:
                 report(progress)
+        elif due():
+            save(epoch, 0)
     return state.best, tuple(course)
 
 
@@ -268,6 +242,11 @@ def _validated(
 ) -> tuple[_State, Progress]:
     train_loss = float(state.loss / jnp.maximum(state.weight, 1.0))
     loss, scores = (math.nan, ()) if validation is None else judge(task, sums, state.ema, validation)
+    if validation is not None and not scores:
+        raise ValueError(
+            "validation: has no label that can be judged, none of an element with labels in training; give some, "
+            "or no validation."
+        )
     best = validation is None or loss < float(state.best_loss)
     zero = jnp.zeros_like(state.loss)
     state = state._replace(
@@ -292,34 +271,8 @@ def _check_finite(state: _State) -> None:
         )
 
 
-def _line(progress: Progress) -> dict[str, Any]:
-    line: dict[str, Any] = {
-        "epoch": progress.epoch,
-        "epochs": progress.epochs,
-        "step": progress.step,
-        "train_loss": progress.train_loss,
-        "validation_loss": None if math.isnan(progress.validation_loss) else progress.validation_loss,
-        "best": progress.best,
-    }
-    line["scores"] = [score._asdict() for score in progress.scores]
-    return line
-
-
-def _resumed(path: Path, epoch: int) -> list[Progress]:
-    """The course up to an epoch; later lines, written by a run that was cut off, are dropped."""
-    course, kept = [], []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if entry["epoch"] > epoch:
-            continue
-        kept.append(line)
-        loss = math.nan if entry["validation_loss"] is None else entry["validation_loss"]
-        scores = tuple(Score(**score) for score in entry["scores"])
-        course.append(
-            Progress(entry["epoch"], entry["epochs"], entry["step"], entry["train_loss"], loss, scores, entry["best"])
-        )
-    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    return course
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"folder: cannot make {folder}: {error.strerror or error}; name another.") from None

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from jaxnmr.potential._property import Property
 from jaxnmr.potential.training._samples import Sample
+from jaxnmr.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
 __all__ = ["check_plausible"]
 
 # Between frames that move by less, the mean of both forces tells the change of the energy well enough to judge by, Å.
 _NEAR = 0.3
+# So many pairs of frames are needed to judge.
+_PAIRS = 5
+_KCAL = 23.0605  # kcal/mol, of one eV
+# Change of the energy over what the forces say, where one of them is not in eV and Å.
+_UNITS = {
+    1 / BOHR_IN_ANGSTROM: "forces per bohr",
+    BOHR_IN_ANGSTROM: "positions in bohr",
+    HARTREE_IN_EV: "forces in hartree/Å",
+    HARTREE_IN_EV / 2: "forces in rydberg/Å",
+    HARTREE_IN_EV / BOHR_IN_ANGSTROM: "forces in hartree/bohr",
+    HARTREE_IN_EV / 2 / BOHR_IN_ANGSTROM: "forces in rydberg/bohr",
+    1 / HARTREE_IN_EV: "energies in hartree",
+    2 / HARTREE_IN_EV: "energies in rydberg",
+    _KCAL: "energies in kcal/mol",
+    1 / _KCAL: "forces in kcal/mol/Å",
+    4.184 * _KCAL: "energies in kJ/mol",
+    1 / (4.184 * _KCAL): "forces in kJ/mol/Å",
+}
+# Elements whose shieldings are positive, above the least mean (ppm) of all atoms of a structure: carbons of carbonyl groups,
+# all alone, lie below zero. Oxygen, nitrogen and fluorine often are deshielded beyond it.
+_LEAST = dict.fromkeys("H Li Be B Na Mg Al Si P K Ca".split(), 0.0) | {"C": -60.0}
 
 
 def check_plausible(samples: Sequence[Sample], properties: Sequence[Property] = ()) -> None:
     """Looks for labels of the wrong sign or unit.
 
-    - Between consecutive frames of a trajectory, the energy changes by minus the mean force times the displacement.
-    - Shieldings are positive for most nuclei; shifts, as VASP prints them, are of the other sign.
+    - Between consecutive frames of a trajectory, the energy changes by minus the mean force times the displacement: judged
+      for each file by itself, for files of few frames together.
+    - Shieldings are positive for most nuclei; shifts, as VASP prints them, are of the other sign: judged for each frame.
     - Absolute shieldings do not exceed some 10⁵ ppm, field gradients some 10² atomic units.
 
     Args:
@@ -28,9 +51,10 @@ def check_plausible(samples: Sequence[Sample], properties: Sequence[Property] = 
         properties: what their values are.
 
     Raises:
-        ValueError: such labels, with what would do.
+        ValueError: such labels, with the file or frame and what would do.
     """
-    _forces(samples)
+    for name, frames in _files(samples):
+        _forces(name, frames)
     for place, prop in enumerate(properties):
         if prop.name == "shielding":
             _sign(samples, place)
@@ -41,7 +65,18 @@ def check_plausible(samples: Sequence[Sample], properties: Sequence[Property] = 
                 raise ValueError(f"{prop.name}: {sample.source} has a value of {largest:.3g} {prop.unit}; check its unit.")
 
 
-def _forces(samples: Sequence[Sample]) -> None:
+def _files(samples: Sequence[Sample]) -> Iterator[tuple[str, list[Sample]]]:
+    """The frames of each file that has enough to judge, then those of all others."""
+    files: dict[str, list[Sample]] = {}
+    for sample in samples:
+        files.setdefault(sample.source.rpartition(", frame ")[0] or sample.source, []).append(sample)
+    few = {name: frames for name, frames in files.items() if len(frames) <= _PAIRS}
+    yield from ((name, frames) for name, frames in files.items() if name not in few)
+    others = f" and {len(few) - 1} more files" if len(few) > 1 else ""
+    yield next(iter(few), "") + others, [sample for frames in few.values() for sample in frames]
+
+
+def _forces(name: str, samples: Sequence[Sample]) -> None:
     foreseen, found = [], []
     for one, two in pairwise(samples):
         if one.structure.species != two.structure.species or np.isnan(one.forces).any() or np.isnan(two.forces).any():
@@ -55,34 +90,43 @@ def _forces(samples: Sequence[Sample]) -> None:
         if same and np.isfinite(change) and 0 < np.abs(moved).max() < _NEAR:
             foreseen.append(-np.sum((one.forces + two.forces) / 2 * moved))
             found.append(change)
-    if len(found) < 5:
+    if len(found) < _PAIRS:
         return
     x, y = np.array(foreseen), np.array(found)
     if not x.std() or not y.std():
         return
-    slope, correlation = float(x @ y / (x @ x)), float(np.corrcoef(x, y)[0, 1])
-    if abs(correlation) > 0.7 and not 0.5 < slope < 2:
+    slope, correlation = float(x @ y / (x @ x)), abs(float(np.corrcoef(x, y)[0, 1]))
+    error = float(np.sqrt(np.sum((y - slope * x) ** 2) / (len(x) - 1) / (x @ x)))
+    rough = correlation > 0.7 and not 0.5 < slope < 2
+    fine = correlation > 0.95 and not 0.75 < slope < 1.33 and abs(slope - 1) > 3 * error
+    if rough or fine:
         raise ValueError(
-            f"forces: between {len(found)} pairs of consecutive frames the energy changes by {slope:.2g} times what the "
-            "forces say; a factor of -1 means that gradients came for forces, another one means other units."
+            f"forces: {name}: between {len(found)} pairs of consecutive frames the energy changes by {slope:.3g} times what "
+            f"the forces say{_cause(slope)}; give energies in eV and forces in eV/Å."
         )
+
+
+def _cause(slope: float) -> str:
+    """The mistake that makes such a factor."""
+    near = [what for factor, what in _UNITS.items() if abs(np.log(abs(slope) / factor)) < 0.1]
+    causes = ["gradients instead of forces"] * (slope < 0) + [" or ".join(near)] * bool(near)
+    return f", as of {' and '.join(causes)}" if causes else ""
 
 
 def _sign(samples: Sequence[Sample], place: int) -> None:
-    means: dict[str, list[float]] = {}
+    wrong: list[tuple[str, dict[str, float]]] = []
     for sample in samples:
-        isotropic = np.trace(sample.values[place], axis1=1, axis2=2) / 3
-        for symbol, value in zip(sample.structure.species, isotropic, strict=True):
-            if np.isfinite(value):
-                means.setdefault(symbol, []).append(float(value))
-    # Oxygen, nitrogen and fluorine may be deshielded beyond zero; light elements and closed shells hardly ever are.
-    safe = {symbol: np.mean(each) for symbol, each in means.items() if symbol in _POSITIVE}
-    if safe and all(value < 0 for value in safe.values()):
-        shown = ", ".join(f"{symbol} {value:.0f}" for symbol, value in safe.items())
+        isotropic, species = np.trace(sample.values[place], axis1=1, axis2=2) / 3, np.array(sample.structure.species)
+        labelled = np.isfinite(isotropic)
+        judged = sorted(set(species[labelled].tolist()) & _LEAST.keys())
+        means = {symbol: float(isotropic[labelled & (species == symbol)].mean()) for symbol in judged}
+        if means and all(mean < _LEAST[symbol] for symbol, mean in means.items()):
+            wrong.append((sample.source, means))
+    if wrong:
+        source, means = wrong[0]
+        shown = ", ".join(f"{symbol} {mean:.0f}" for symbol, mean in means.items())
+        others = f" (and {len(wrong) - 1} more of {len(samples)} frames)" if len(wrong) > 1 else ""
         raise ValueError(
-            f"shielding: mean isotropic values are negative ({shown} ppm); these look like shifts, which have the other "
-            "sign (VASP prints them). Give minus the values."
+            f"shielding: {source}{others}: mean isotropic values are negative ({shown} ppm); these look like shifts, which "
+            "have the other sign (VASP prints them). Give minus the values."
         )
-
-
-_POSITIVE = frozenset("H Li Be B C Na Mg Al Si P K Ca".split())

@@ -78,7 +78,11 @@ def as_sample(structure: Structure, properties: Sequence[Property] = (), *, sour
 
 
 def read_samples(
-    paths: Iterable[str | os.PathLike[str]], properties: Sequence[Property] = (), names: LabelNames | None = None
+    paths: Iterable[str | os.PathLike[str]],
+    properties: Sequence[Property] = (),
+    names: LabelNames | None = None,
+    *,
+    strict: bool = True,
 ) -> tuple[Sample, ...]:
     """All frames of some files with their labels.
 
@@ -87,20 +91,22 @@ def read_samples(
         properties: what is to be learnt. "shielding" and "efg" are read as `jaxnmr.structure.read` does, another from the
             column of its name, or the entry of its name for a property of the structure.
         names: of energies, forces and stresses.
+        strict: refuse names that were given, not left as they are by default, and that no frame has.
 
     Raises:
-        ValueError: no frame has any label; labels of a wrong shape, not finite, or that the property cannot have, with
-            file and frame.
+        ValueError: no frame has any label, or none has one of a name that was given; labels of a wrong shape, not finite, or
+            that the property cannot have, with file and frame.
     """
     names = names or LabelNames()
     energies = [names.energy, names.forces, names.stress]
     others = [prop.name for prop in properties if prop.name not in ("shielding", "efg")]
     asked = [name for name in (*energies, *others) if name is not None]
-    samples, files = [], [os.fspath(path) for path in paths]
+    samples, files, met = [], [os.fspath(path) for path in paths], set()
     for path in files:
         for k, frame in enumerate(read_frames(path, asked)):
             source = f"{path}, frame {k}"
             given = dict(zip(asked, frame.numbers, strict=True))
+            met |= {name for name, numbers in given.items() if numbers is not None}
             sample = as_sample(frame.structure, properties, source=source)
             n = len(sample.structure)
             energy = _shaped(given.get(names.energy or ""), (), "energy", source)
@@ -117,6 +123,13 @@ def read_samples(
     if not any(_labelled(sample) for sample in samples):
         what = ", ".join([*(name for name in energies if name), *(prop.name for prop in properties)])
         raise ValueError(f"paths: no frame of {', '.join(files)} has any label; looked for {what}.")
+    for kind in sorted(names.model_fields_set) if strict else ():
+        name = getattr(names, kind)
+        if name is not None and name not in met:
+            raise ValueError(
+                f"names.{kind}: no frame of {', '.join(files)} has {name!r}; give the column or entry that holds the "
+                f"{kind}, or leave the name out."
+            )
     return tuple(samples)
 
 

@@ -16,8 +16,9 @@ Count = Annotated[int, Field(ge=1)]
 class Settings(BaseModel):
     """Optimiser, loss and bookkeeping; unknown keys are refused.
 
-    Errors enter the loss in units of what is typical: energies an atom, forces and virials an atom by the root mean square
-    force (times 1 Å), tensors by the size of their element's. With "huber" large ones count linearly.
+    Errors enter the loss in units of what is typical: energies an atom, forces and virials an atom by the scale of the
+    potential (times 1 Å), which is the root mean square force of the labels for a new one and the start's own for one that
+    is taken up; tensors by the size of their element's. With "huber" large ones count linearly.
 
     Args:
         epochs: at most.
@@ -36,7 +37,7 @@ class Settings(BaseModel):
         forces_weight: of forces.
         stress_weight: of stresses.
         freeze: parameters whose names begin so stay as they are, as "backbone/layer_0".
-        checkpoint_steps: steps between two checkpoints; there is one at the end of each epoch with a validation as well.
+        checkpoint_steps: steps between two checkpoints; there is one after each validation as well.
         validate_epochs: epochs between two validations.
         seed: of the start and of the order of batches.
     """

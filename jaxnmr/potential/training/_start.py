@@ -21,9 +21,9 @@ from jaxnmr.potential.nequip import NequipConfig
 from jaxnmr.potential.training._frozen import features, standard_of
 from jaxnmr.potential.training._samples import Sample
 from jaxnmr.potential.training._scales import composition, energy_scale, property_scale
-from jaxnmr.structure import atomic_numbers, neighbor_pairs
+from jaxnmr.structure import ELEMENTS, atomic_numbers, neighbor_pairs
 
-__all__ = ["average_neighbors", "elements_of", "new_potential", "new_tensor_model", "shifted_potential"]
+__all__ = ["average_neighbors", "check_atoms", "elements_of", "new_potential", "new_tensor_model", "shifted_potential"]
 
 # Structures whose features tell the size of features where the backbone is trained along.
 _FOR_STANDARD = 32
@@ -48,8 +48,11 @@ def new_potential(config: NequipConfig, samples: Sequence[Sample], *, seed: int 
         config: sizes and elements.
         samples: what will be learnt from.
         seed: of the weights.
+
+    Raises:
+        ValueError: atoms that the configuration does not name, or that overlap.
     """
-    _check_distances(samples, config)
+    check_atoms(config, samples)
     one, two = jax.random.split(jax.random.key(seed))
     channels = config.outputs[-1][0].channels
     params = {"backbone": initial_backbone(config, one), "energy": {"0e": 0.1 * jax.random.normal(two, (channels, 1))}}
@@ -62,7 +65,11 @@ def shifted_potential(potential: Potential, samples: Sequence[Sample]) -> Potent
     Args:
         potential: as it was trained elsewhere.
         samples: what will be learnt from.
+
+    Raises:
+        ValueError: atoms that the model does not know, or that overlap.
     """
+    check_atoms(potential.config, samples)
     labelled = [sample for sample in samples if np.isfinite(sample.energy)]
     if not labelled:
         return potential
@@ -92,7 +99,7 @@ def new_tensor_model(
         cache: folder of features as `train` keeps them.
 
     Raises:
-        ValueError: a property without any label.
+        ValueError: a property without any label, atoms that the model does not know, or that overlap.
     """
     if isinstance(backbone, NequipConfig):
         network, key = backbone, jax.random.key(seed)
@@ -101,7 +108,7 @@ def new_tensor_model(
         network = backbone.config if isinstance(backbone, Potential) else backbone.config.network
         weights = backbone.params["backbone"]
     config = TensorConfig(network=network, properties=tuple(properties), heads=heads or HeadConfig())
-    _check_distances(samples, network)
+    check_atoms(network, samples)
     scales = [property_scale(network, prop, place, samples) for place, prop in enumerate(properties)]
     params = {
         "backbone": jax.tree.map(jnp.asarray, weights),
@@ -111,12 +118,28 @@ def new_tensor_model(
     if all(prop.pooling == "none" for prop in properties):
         some = samples[:: max(1, len(samples) // _FOR_STANDARD)]
         params["standard"] = standard_of(config, features(config, params["backbone"], some, cache)[0])
-    return TensorModel.from_parts(config, params, scales)
+    # What is built on another model stays under its licence and is cited with it.
+    card = None if isinstance(backbone, NequipConfig) else backbone.card
+    return TensorModel.from_parts(config, params, scales, card=card)
 
 
-def _check_distances(samples: Sequence[Sample], config: NequipConfig) -> None:
-    """Early, and with the frame's name."""
+def check_atoms(config: NequipConfig, samples: Sequence[Sample]) -> None:
+    """Refuses structures that a model cannot take, before hours have gone into others.
+
+    Args:
+        config: whose elements and cutoff count.
+        samples: all that the model will meet: to learn from, to choose by, to be tested on.
+
+    Raises:
+        ValueError: an element that the model does not know, or atoms nearer than 0.3 Å, with the frame's name.
+    """
     for sample in samples:
+        strange = sorted(set(atomic_numbers(sample.structure).tolist()) - set(config.elements))
+        if strange:
+            raise ValueError(
+                f"{sample.source}: has {', '.join(ELEMENTS[z - 1] for z in strange)}, which the model does not know; "
+                "drop the frame, or train a new model on frames with that element."
+            )
         distances = neighbor_pairs(sample.structure, config.cutoff)[3]
         if distances.size and distances.min() < LEAST_DISTANCE:
             raise ValueError(f"{sample.source}: two atoms are {distances.min():.2g} Å apart; correct the frame, or drop it.")

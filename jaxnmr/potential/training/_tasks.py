@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxnmr.potential._evaluate import Network, derivatives
 from jaxnmr.potential._model import species_of
+from jaxnmr.potential._property import Property
 from jaxnmr.potential._tensor_network import (
     PropertyScale,
     TensorConfig,
@@ -138,7 +139,7 @@ class TensorTask(eqx.Module):
             if prop.pooling == "sum" and owner is not None:
                 size = size * jnp.sqrt(jnp.maximum(owner, 1.0))
             wrong, has = _compared(each, jnp.broadcast_to(jnp.asarray(given, dtype), each.shape))
-            has = has[0].reshape(has.shape[1], -1).all(axis=-1)
+            has = has[0].reshape(has.shape[1], -1).all(axis=-1) & _known(prop, scale, species, batch)
             square = jnp.square(wrong).reshape(*each.shape[:2], -1).mean(axis=-1) / jnp.square(size)[None]
             loss += jnp.where(has[None], _rho(square, self.settings), 0.0).mean(axis=0).sum()
             weight += has.sum().astype(dtype)
@@ -149,14 +150,18 @@ class TensorTask(eqx.Module):
     def spreads(
         self, params: dict, batch: StructureBatch | FeatureBatch
     ) -> tuple[tuple[Float[Array, " _"], Float[Array, " _"], Float[Array, " _"]], ...]:
-        """For each property: error of the mean (root mean square over elements; NaN without a label), spread, size."""
+        """For each property: error of the mean (root mean square over its elements), spread, size.
+
+        The error is NaN without a label, and where the model has learnt nothing of an element.
+        """
         every, species, _ = self.values(params, batch)
         found = []
         for prop, scale, each, given in zip(self.config.properties, self.scales, every, batch.values, strict=True):
             size = typical_size(prop, scale).astype(each.dtype)
             size = size[species] if prop.pooling == "none" else jnp.broadcast_to(size[0], each.shape[1:2])
             wrong = (each.mean(axis=0) - jnp.asarray(given, each.dtype)).reshape(each.shape[1], -1)
-            found.append((jnp.sqrt(jnp.mean(wrong**2, axis=-1)), spread(each), size))
+            error = jnp.where(_known(prop, scale, species, batch), jnp.sqrt(jnp.mean(wrong**2, axis=-1)), jnp.nan)
+            found.append((error, spread(each), size))
         return tuple(found)
 
     def values(self, params: dict, batch: StructureBatch | FeatureBatch) -> tuple[tuple[Array, ...], Array, Array | None]:
@@ -171,6 +176,18 @@ class TensorTask(eqx.Module):
             chunks = backbone_chunks(config.network, params["backbone"], vectors, graph)
         numbers = committee(config, params, chunks, species)
         return property_values(config, self.scales, numbers, species, graph), species, atoms
+
+
+def _known(prop: Property, scale: PropertyScale, species: Array, batch: StructureBatch | FeatureBatch) -> Array:
+    """Of which atoms, or structures with all their atoms, the model predicts anything: their elements had labels.
+
+    Others have a mean of zero and a size of one, so that a single one would outweigh all that is judged.
+    """
+    known = jnp.asarray(scale.count)[jnp.maximum(species, 0)] > 0
+    if prop.pooling == "none" or isinstance(batch, FeatureBatch):
+        return known
+    strangers = (jnp.asarray(batch.graph.is_atom) & ~known).astype(jnp.int32)
+    return jax.ops.segment_sum(strangers, jnp.asarray(batch.graph.structure), batch.graph.n_structures) == 0
 
 
 def _compared(found: Array, given: Array | np.ndarray) -> tuple[Array, Array]:

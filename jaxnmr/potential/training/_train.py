@@ -15,8 +15,9 @@ from jaxnmr.potential._tensor_network import Calibration
 from jaxnmr.potential._weights import flatten
 from jaxnmr.potential.training._batches import FeatureBatches, StructureBatches
 from jaxnmr.potential.training._calibrate import fit_calibration
+from jaxnmr.potential.training._course import Progress
 from jaxnmr.potential.training._frozen import digest, features, standard_of
-from jaxnmr.potential.training._loop import Progress, optimise
+from jaxnmr.potential.training._loop import optimise
 from jaxnmr.potential.training._samples import Sample
 from jaxnmr.potential.training._settings import Settings
 from jaxnmr.potential.training._tasks import EnergyTask, TensorTask
@@ -58,7 +59,7 @@ def train(
         validation: to choose the best epoch by and to calibrate uncertainties on.
         settings: how.
         frozen: leave the backbone of a tensor model as it is and learn from features computed once.
-        folder: for checkpoint and metrics (JSON lines), taken up where they are found.
+        folder: for checkpoint and metrics (JSON lines), taken up where they are found; made where it is not there.
         cache: folder for frozen features, a file of each structure, which serve other trainings too; "features" in `folder`
             unless given.
         report: called after each validation.
@@ -92,7 +93,7 @@ def train(
         judged,
         settings,
         folder=folder,
-        fingerprint=_fingerprint(model, samples, settings, frozen),
+        fingerprint=_fingerprint(model, samples, validation, settings, frozen),
         report=report,
     )
     whole = found if backbone is None else found | {"backbone": backbone}
@@ -134,7 +135,7 @@ def _train_potential(
         judged,
         settings,
         folder=folder,
-        fingerprint=_fingerprint(model, samples, settings, False),
+        fingerprint=_fingerprint(model, samples, validation, settings, False),
         report=report,
     )
     return Trained(Potential(model.config, found, model.scale, model.card), course)
@@ -161,11 +162,26 @@ def _calibrated(
     return TensorModel(model.config, model.params, model.scales, tuple(calibrations), model.card)
 
 
-def _fingerprint(model: Potential | TensorModel, samples: Sequence[Sample], settings: Settings, frozen: bool) -> str:
+def _fingerprint(
+    model: Potential | TensorModel,
+    samples: Sequence[Sample],
+    validation: Sequence[Sample],
+    settings: Settings,
+    frozen: bool,
+) -> str:
     # What may change without making it another training.
     free = {"patience", "checkpoint_steps", "validate_epochs"}
     parts: list[bytes | str | np.ndarray] = [model.config.model_dump_json(), settings.model_dump_json(exclude=free)]
-    parts += [str(frozen), *(np.asarray(array) for _, array in sorted(flatten(model.params).items()))]
-    for sample in samples:
-        parts += [np.asarray(sample.structure.positions), np.asarray(sample.energy), sample.forces, *sample.values]
+    weights = sorted(flatten(model.params).items())
+    # "standard" and the scales follow from the rest by calculations whose last digits a GPU may change from run to run.
+    parts += [str(frozen), *(np.asarray(array) for name, array in weights if not name.startswith("standard"))]
+    scales = (model.scale,) if isinstance(model, Potential) else model.scales
+    parts += [f"{number:.3e}" for scale in scales for array in scale for number in np.ravel(array).tolist()]
+    for each in (samples, validation):
+        parts.append(str(len(each)))
+        for sample in each:
+            structure = sample.structure
+            cell = np.zeros(0) if structure.cell is None else np.asarray(structure.cell)
+            parts += [" ".join(structure.species), str(structure.pbc), np.asarray(structure.positions), cell]
+            parts += [np.asarray(sample.energy), sample.forces, sample.stress, *sample.values]
     return digest(*parts)
