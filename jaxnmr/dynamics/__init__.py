@@ -2,18 +2,20 @@
 
 from jaxnmr.dynamics._adapters import from_ase, from_jax_md
 from jaxnmr.dynamics._band import Spring, String
+from jaxnmr.dynamics._band_search import Path
 from jaxnmr.dynamics._dimer import Saddle, dimer
 from jaxnmr.dynamics._ensembles import NVE, Langevin, NoseHoover
 from jaxnmr.dynamics._fingerprint import fingerprint
 from jaxnmr.dynamics._frames import Frames
 from jaxnmr.dynamics._hopping import Hops, minima_hopping
 from jaxnmr.dynamics._idpp import idpp
+from jaxnmr.dynamics._images import nearest_image
 from jaxnmr.dynamics._implicit import stationary
 from jaxnmr.dynamics._matching import Matching, match_endpoints
 from jaxnmr.dynamics._md import md
 from jaxnmr.dynamics._md_result import MDResult, Observed
 from jaxnmr.dynamics._minimise import Minimum, minimise
-from jaxnmr.dynamics._neb import Path, neb
+from jaxnmr.dynamics._neb import neb
 from jaxnmr.dynamics._npt import NPT
 from jaxnmr.dynamics._observe import Observable, mean_error
 from jaxnmr.dynamics._optimisers import FIRE, LBFGS
@@ -63,6 +65,7 @@ __all__ = [
     "mean_error",
     "minima_hopping",
     "minimise",
+    "nearest_image",
     "neb",
     "read_trajectory",
     "stationary",

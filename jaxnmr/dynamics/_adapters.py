@@ -50,6 +50,8 @@ jax.tree_util.register_pytree_node(
 class _Energy:
     """`energy_fn(R)` or `energy_fn(R, neighbor=...)` of jax-md, in the form that surfaces take."""
 
+    sees_cell = False  # the box is inside of jax-md's displacement function
+
     def __init__(self, energy_fn: Callable[..., Any]):
         self.energy_fn = energy_fn
 
@@ -63,22 +65,31 @@ def from_jax_md(
     *,
     neighbor_fn: Any = None,
     positions: Any = None,
+    cell: Any = None,
+    pbc: Sequence[bool] | None = None,
     masses: Any = None,
     species: Sequence[str] | None = None,
     fixed: Sequence[bool] | None = None,
 ) -> Surface:
     """A surface of an energy function of jax-md; its box is the one that its displacement function was made with.
 
+    That box cannot be read from the function: a periodic system needs it again as `cell`, or it would be taken for a
+    molecule, which may turn. Positions are in Å, not fractions of the box (`periodic_general` needs
+    `fractional_coordinates=False`), and the box stays as it is.
+
     Args:
         energy_fn: `energy_fn(R)`, or `energy_fn(R, neighbor=...)` together with `neighbor_fn`.
         neighbor_fn: jax-md's pair of `allocate` and `update`; lists are renewed under jit and their overflow is read.
         positions: where neighbours are listed at first; needed with `neighbor_fn`.
+        cell: the box as lattice vectors in rows, Å, (3, 3): `np.diag(sides)` of `space.periodic(sides)`, `box.T` of
+            `space.periodic_general(box)`, whose vectors are columns; None for `space.free()`.
+        pbc: along which lattice vectors the atoms repeat; all of a cell unless given.
         masses: amu, (atom,).
         species: symbols of the elements.
         fixed: which atoms do not move.
 
     Raises:
-        ValueError: `neighbor_fn` without positions.
+        ValueError: `neighbor_fn` without positions, a cell of another shape.
     """
     neighbors = None
     if neighbor_fn is not None:
@@ -86,7 +97,7 @@ def from_jax_md(
             raise ValueError("positions: needed with neighbor_fn, to list neighbours at first; give (atom, 3), in Å.")
         with _permissive():
             neighbors = _JaxMDNeighbors(neighbor_fn.allocate(jnp.asarray(positions)), neighbor_fn.allocate)
-    return Surface(_Energy(energy_fn), masses, species=species, fixed=fixed, neighbors=neighbors)
+    return Surface(_Energy(energy_fn), masses, cell, species=species, fixed=fixed, pbc=pbc, neighbors=neighbors)
 
 
 def from_ase(
@@ -154,7 +165,15 @@ def from_ase(
     def energy_fn(positions: Any, lattice: Any, graph: Any) -> Any:
         return energy_at(positions, jnp.asarray(np.eye(3) if lattice is None else lattice, positions.dtype))
 
-    return Surface(energy_fn, masses_of(atoms), cell, species=structure.species, fixed=fixed, force_step=force_step)
+    return Surface(
+        energy_fn,
+        masses_of(atoms),
+        cell,
+        species=structure.species,
+        fixed=fixed,
+        pbc=structure.pbc,
+        force_step=force_step,
+    )
 
 
 @contextmanager

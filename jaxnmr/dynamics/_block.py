@@ -68,9 +68,16 @@ def spread(neighbors: Any, positions: Array) -> Any:
 
 
 def first_state(
-    system: System, method: Any, positions: Array, neighbors: Any, seed: int, temperature: Any, velocities: Any
+    system: System,
+    method: Any,
+    positions: Array,
+    neighbors: Any,
+    seed: int,
+    temperature: Any,
+    velocities: Any,
+    cell: Any = None,
 ) -> MDState:
-    """Velocities drawn or given, forces computed.
+    """Velocities drawn or given, forces computed; in the system's cell unless another is given, for each replica.
 
     Raises:
         ValueError: velocities of another shape, temperatures that are not one for all or one for each replica.
@@ -81,15 +88,16 @@ def first_state(
     warmth = jnp.asarray(0.0 if warmth is None else warmth, positions.dtype)
     check_per_replica("temperature", warmth, positions)
     given = None if velocities is None else jnp.asarray(velocities, positions.dtype)
+    cell = None if cell is None else jnp.asarray(cell, positions.dtype)
     key = jax.random.key(seed)
     if positions.ndim == 2:
-        return _first(system, method, positions, given, neighbors, key, warmth)
+        return _first(system, method, positions, given, neighbors, key, warmth, cell)
     keys = jax.random.split(key, len(positions))
-    axes = dict(positions=0, given=None if given is None else 0, warmth=0 if warmth.ndim else None)
+    each = eqx.if_array(0)
     return eqx.filter_vmap(
-        lambda m, r, v, n, k, t: _first(system, m, r, v, n, k, t),
-        in_axes=(eqx.if_array(0), 0, axes["given"], eqx.if_array(0), 0, axes["warmth"]),
-    )(method, positions, given, neighbors, keys, warmth)
+        lambda m, r, v, n, k, t, h: _first(system, m, r, v, n, k, t, h),
+        in_axes=(each, 0, each, each, 0, 0 if warmth.ndim else None, each),
+    )(method, positions, given, neighbors, keys, warmth, cell)
 
 
 def check_per_replica(name: str, value: Array, positions: Array) -> None:
@@ -105,15 +113,18 @@ def check_per_replica(name: str, value: Array, positions: Array) -> None:
 
 
 @eqx.filter_jit
-def _first(system: System, method: Any, r: Array, given: Any, neighbors: Any, key: Array, warmth: Array) -> MDState:
+def _first(
+    system: System, method: Any, r: Array, given: Any, neighbors: Any, key: Array, warmth: Array, cell: Any
+) -> MDState:
     noise, motion, bath = jax.random.split(key, 3)
-    v = system.drawn(motion, warmth) if given is None else given * system.free
-    energy, gradient, strain, neighbors = system.evaluate(r, system.reference, neighbors)
+    v = system.drawn(motion, warmth) if given is None else system.held(given)
+    cell = system.reference if cell is None else cell
+    energy, gradient, strain, neighbors = system.evaluate(r, cell, neighbors)
     zero = jnp.zeros((), r.dtype)
     return MDState(
         r,
         v,
-        system.reference,
+        cell,
         energy,
         gradient,
         strain,

@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxnmr.dynamics._block import First, Series
 from jaxnmr.dynamics._observe import Sums
+from jaxnmr.dynamics._surface import Surface
 from jaxnmr.dynamics._system import MDState, System
 from jaxnmr.saving import written_aside
 
@@ -29,16 +30,19 @@ class Saved(NamedTuple):
 
     path: str
     positions: np.ndarray
+    cell: np.ndarray | None
     leaves: list[np.ndarray]
     series: Series
     grown: list[Any]
     settings: dict[str, Any]
 
-    def restored(self, like: Parts, settings: dict[str, Any]) -> tuple[MDState, Sums | None, First, Series]:
-        """State, sums and the rest, put into what a run from the beginning would start with.
+    def restored(
+        self, like: Parts, settings: dict[str, Any], surface: Surface
+    ) -> tuple[MDState, Sums | None, First, Series]:
+        """State, sums and the rest, put into what a run that begins at the saved positions and cell would start with.
 
         Raises:
-            ValueError: arguments that are not those of the first run.
+            ValueError: arguments, or a surface, that are not those of the first run.
         """
         # Files are written only where they were asked for, so not each setting is in both.
         for name, value in settings.items():
@@ -57,7 +61,28 @@ class Saved(NamedTuple):
                 "structure as at first (its neighbour list then has the same sizes)."
             )
         state, sums, first = eqx.combine(jax.tree.unflatten(tree, [jnp.asarray(leaf) for leaf in self.leaves]), rest)
+        self._check_energy(like[0], state, first, surface)
         return state, sums, first, self.series
+
+    def _check_energy(self, now: MDState, then: MDState, first: First, surface: Surface) -> None:
+        if now.neighbors is not None and np.asarray(now.neighbors.overflowed).any():
+            return  # nothing to compare with yet: the list is grown as soon as the run goes on
+        here, there = np.asarray(now.energy, np.float64), np.asarray(then.energy, np.float64)
+        # Programs compiled in another way, or for another device, round differently; the coarsest numbers decide. What is
+        # far below kT moves nobody.
+        floats = [x.dtype for x in jax.tree.leaves((surface, then)) if eqx.is_inexact_array(x)]
+        rounding = 300 * max(float(jnp.finfo(dtype).eps) for dtype in floats)
+        pull = np.abs(np.asarray(then.gradient, np.float64)).sum(axis=(-2, -1))
+        apart, slight = np.abs(here - there), 0.01 * np.asarray(first.thermal, np.float64)
+        if (apart <= rounding * (np.abs(there) + pull) + slight).all():
+            return
+        k = int(np.argmax(apart))
+        replica = f" of replica {k}" if apart.ndim else ""
+        raise ValueError(
+            f"resume: {self.path} was written on another surface: its last energy{replica} is {there.ravel()[k]:.10g}, that "
+            f"of this surface at the same positions {here.ravel()[k]:.10g}, {apart.ravel()[k]:.3g} apart; give the surface "
+            "of the first run, or start anew from its positions and velocities."
+        )
 
 
 def settings_of(method: Any, system: System, run: dict[str, Any]) -> dict[str, Any]:
@@ -71,14 +96,17 @@ def settings_of(method: Any, system: System, run: dict[str, Any]) -> dict[str, A
 
 def save(path: str | os.PathLike[str], parts: Parts, series: Series, grown: list[Any], settings: dict[str, Any]) -> None:
     """Write a checkpoint, whole or not at all."""
-    arrays = {"positions": np.asarray(parts[0].positions)}
+    arrays: dict[str, Any] = {"positions": np.asarray(parts[0].positions)}
     arrays |= {f"leaf{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(eqx.filter(parts, eqx.is_array)))}
     arrays |= {f"series_{name}": part for name, part in series._asdict().items()}
+    if parts[0].cell is not None:
+        arrays["cell"] = np.asarray(parts[0].cell)
     for k, (at, cell) in enumerate(grown):
         arrays |= {f"grown{k}": at} | ({} if cell is None else {f"grown_cell{k}": cell})
     arrays["settings"] = np.frombuffer(json.dumps(settings).encode(), np.uint8)
     with written_aside(path) as aside, open(aside, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        # No `allow_pickle`: NumPy below 2.1 would write it as an array of that name.
+        np.savez(file, **arrays)
 
 
 def load(path: str | os.PathLike[str]) -> Saved:
@@ -100,4 +128,4 @@ def load(path: str | os.PathLike[str]) -> Saved:
     while f"grown{k}" in parts:
         grown.append((parts[f"grown{k}"], parts.get(f"grown_cell{k}")))
         k += 1
-    return Saved(os.fspath(path), parts["positions"], leaves, series, grown, settings)
+    return Saved(os.fspath(path), parts["positions"], parts.get("cell"), leaves, series, grown, settings)

@@ -21,8 +21,10 @@ from jaxnmr.errors import is_concrete
 
 __all__ = ["Saddle", "dimer"]
 
-# Up to so many coordinates the whole Hessian is counted; beyond, Lanczos steps look for two negative directions.
+# Up to so many coordinates the whole Hessian is counted; beyond, so many Lanczos steps look for two negative directions,
+# twice, since one round sees one of two equal modes. Enough to tell a soft mode from a negative one, 1e-3 of the stiffest.
 _DENSE = 600
+_LANCZOS = 120
 
 
 class Saddle(eqx.Module):
@@ -34,7 +36,8 @@ class Saddle(eqx.Module):
         mode: the direction that was climbed, of unit norm.
         curvature: second derivative along it, eV/Å².
         max_force: largest norm of a force, eV/Å.
-        n_negative: negative eigenvalues of the Hessian; -1 where not counted.
+        n_negative: negative eigenvalues of the Hessian; in large systems 2 stands for more too, and -1 for a second one
+            whose sign was not found out.
         evaluations: of forces, and of products of the Hessian, together.
         code: a `Status`, as a number.
         sides: the two minima that it joins, a leading axis of two; None where not asked for.
@@ -101,7 +104,8 @@ def dimer(
 
     Raises:
         ValueError: shapes that do not fit, goals that are not positive.
-        SearchError: not converged, or no negative mode (a minimum), or more than one; the message says which.
+        SearchError: not converged, or no negative mode (a minimum), or more than one, or not known whether there is more
+            than one; the message says which.
 
     References:
         Henkelman, Jónsson, J. Chem. Phys. 111, 7010 (1999); Kästner, Sherwood, J. Chem. Phys. 128, 014106 (2008).
@@ -119,9 +123,7 @@ def dimer(
     batch = start.shape[:-2]
     flat = lambda x: x.reshape(-1, *x.shape[len(batch) :])  # noqa: E731
     neighbors, steps = surface.neighbors, jnp.asarray(max_steps, jnp.int32)
-    frozen = eqx.combine(
-        jax.lax.stop_gradient(eqx.filter(surface, eqx.is_array)), eqx.filter(surface, eqx.is_array, inverse=True)
-    )
+    frozen = surface.frozen()
     start, axis, optimiser = flat(start), flat(axis), LBFGS(max_step=max_step)
     used = jnp.zeros(len(start), jnp.int32)
     while True:
@@ -170,6 +172,12 @@ def _complain(found: Saddle, max_force: float) -> None:
         raise SearchError(
             "dimer: the direction that was climbed is negative by rounding only (no negative mode); start nearer to the "
             "barrier, or give a direction.",
+            found,
+        )
+    if (negative < 0).any():
+        raise SearchError(
+            "dimer: reached a stationary point with a negative mode, but could not tell whether a second mode is negative "
+            "(n_negative -1): look with vibrations(surface, positions, lowest=2, steps=500) there. throw=False returns it.",
             found,
         )
     if (negative > 1).any():
@@ -299,13 +307,30 @@ def _one(
 
 
 def _count_negative(surface: Surface, r: Array, n: Array, allowed: Any, kind: Rigid) -> Array:
-    size, eye = r.size, jnp.eye(r.size, dtype=r.dtype)
+    size = r.size
     if size <= _DENSE:
+        eye = jnp.eye(size, dtype=r.dtype)
         inside = jax.vmap(lambda v: allowed(v.reshape(r.shape), r).ravel())(eye)
         values = jnp.linalg.eigvalsh(inside @ dense_hessian(surface, r) @ inside.T)
-    else:
-        product = lambda v: allowed(surface.hessian_product(r, allowed(v.reshape(r.shape), r)), r).ravel()  # noqa: E731
-        mixed = n.ravel() + 0.1 * allowed(jax.random.normal(jax.random.key(1), r.shape, r.dtype), r).ravel()
-        values, _, _ = lowest_modes(product, mixed, 3, 60)
-    # Rounding of rigid motion is not a negative mode.
-    return jnp.sum(values < -1e3 * jnp.finfo(r.dtype).eps * jnp.max(jnp.abs(values))).astype(jnp.int32)
+        # Rounding of rigid motion is not a negative mode.
+        return jnp.sum(values < -1e3 * jnp.finfo(r.dtype).eps * jnp.max(jnp.abs(values))).astype(jnp.int32)
+
+    def product(v: Array) -> Array:
+        return allowed(surface.hessian_product(r, allowed(v.reshape(r.shape), r)), r).ravel()
+
+    def lifted(v: Array) -> Array:
+        """Rigid motion and fixed atoms, which rounding brings in, are put above everything."""
+        return product(v) + above * (v - allowed(v.reshape(r.shape), r).ravel())
+
+    def start(number: Array) -> Array:
+        drawn = jax.random.normal(jax.random.fold_in(jax.random.key(1), number), r.shape, r.dtype)
+        return allowed(jnp.where(number == 0, n + 0.1 * drawn, drawn), r).ravel()
+
+    tried = start(jnp.ones((), jnp.int32))
+    above = 2 * jnp.linalg.norm(product(tried)) / jnp.linalg.norm(tried)
+    values, _, residuals = lowest_modes(lifted, start, 2, min(_LANCZOS, size))
+    # Exact eigenvalues lie at or below those of the rounds: a negative one is certain, a positive one only where its
+    # residual does not reach zero.
+    below = values < -1e3 * jnp.finfo(r.dtype).eps * above
+    unsure = ~below[1] & (values[1] <= residuals[1])
+    return jnp.where(unsure, -1, jnp.sum(below)).astype(jnp.int32)

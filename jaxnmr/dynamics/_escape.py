@@ -21,11 +21,12 @@ __all__ = ["Escape", "hop"]
 
 
 class Escape(eqx.Module):
-    """What all escapes share: the time step, the fingerprint's width, and which motions lead nowhere."""
+    """What all escapes share: time step, width of the fingerprint, motions that lead nowhere, directions that repeat."""
 
     dt: Array
     width: Array
     kind: Rigid = eqx.field(static=True)
+    pbc: tuple[bool, bool, bool] = eqx.field(static=True)
 
     @classmethod
     def of(cls, surface: Surface, neighbors: Any, positions: Array, dt: Any, width: Any, kind: Rigid) -> Escape:
@@ -40,16 +41,16 @@ class Escape(eqx.Module):
         for name, value in (("dt", dt), ("width", width)):
             if not (np.isfinite(value) and value > 0):
                 raise ValueError(f"{name}: got {value}; give a number > 0.")
-        return cls(jnp.asarray(dt, r.dtype), jnp.asarray(width, r.dtype), kind)
+        return cls(jnp.asarray(dt, r.dtype), jnp.asarray(width, r.dtype), kind, surface.periodic)
 
     def prints(self, positions: Array, cell: Any, weights: Array) -> Array:
         """Fingerprints of several structures."""
-        return _prints(positions, self.width, weights, cell)
+        return _prints(positions, self.width, weights, cell, self.pbc)
 
 
 @eqx.filter_jit
-def _prints(positions: Array, width: Array, weights: Array, cell: Any) -> Array:
-    return jax.vmap(lambda r: fingerprint(r, width, weights, cell))(positions)
+def _prints(positions: Array, width: Array, weights: Array, cell: Any, pbc: tuple[bool, bool, bool]) -> Array:
+    return jax.vmap(lambda r: fingerprint(r, width, weights, cell, pbc))(positions)
 
 
 @eqx.filter_jit
@@ -133,7 +134,7 @@ def _hop(
         # One overflow on the way makes all that follows void, wherever the list was short.
         code = jnp.where(around.overflowed, OVERFLOW, low.code)
         low = eqx.tree_at(lambda m: m.code, low, code)
-    prints = fingerprint(low.positions, settings.width, weights, surface.cell)
+    prints = fingerprint(low.positions, settings.width, weights, surface.cell, settings.pbc)
     low = eqx.tree_at(lambda m: m.neighbors, low, None, is_leaf=lambda leaf: leaf is None or leaf is low.neighbors)
     return low, prints, made + low.evaluations + 2 * (softening + 1) + 1
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxnmr.dynamics._images import PERIODIC, wrapped
 from jaxnmr.structure import ELEMENTS
 
 __all__ = ["element_weights", "fingerprint"]
@@ -19,7 +20,11 @@ _SHELL = np.stack(np.meshgrid(*[np.arange(-1, 2)] * 3, indexing="ij"), -1).resha
 
 
 def fingerprint(
-    positions: Float[Array, "atom dim"], width: Any, weights: Any = None, cell: Any = None
+    positions: Float[Array, "atom dim"],
+    width: Any,
+    weights: Any = None,
+    cell: Any = None,
+    pbc: tuple[bool, bool, bool] = PERIODIC,
 ) -> Float[Array, " atom"]:
     r"""Sorted eigenvalues of the overlap matrix of Gaussians on the atoms.
 
@@ -33,6 +38,7 @@ def fingerprint(
         width: s, Å; about the distance of near neighbours.
         weights: w, of each atom, see `element_weights`; 1 unless given.
         cell: Å; None for a molecule.
+        pbc: along which vectors of the cell atoms repeat.
 
     References:
         Sadeghi et al., J. Chem. Phys. 139, 184118 (2013).
@@ -41,10 +47,8 @@ def fingerprint(
     w = jnp.ones(len(positions), positions.dtype) if weights is None else jnp.asarray(weights, positions.dtype)
     if cell is not None:
         cell = jnp.asarray(cell, positions.dtype)
-        part = jnp.linalg.solve(cell.T, away.reshape(-1, 3).T).T
-        away = ((part - jnp.round(part)) @ cell).reshape(away.shape)
-        images = jnp.asarray(_SHELL, positions.dtype) @ cell
-        away = away[:, :, None, :] + images[None, None, :, :]
+        images = jnp.asarray(_SHELL[(_SHELL[:, ~np.asarray(pbc)] == 0).all(axis=1)], positions.dtype) @ cell
+        away = wrapped(away, cell, pbc)[:, :, None, :] + images[None, None, :, :]
         overlap = jnp.exp(-jnp.sum(away**2, axis=-1) / (2 * width**2)).sum(axis=-1)
     else:
         overlap = jnp.exp(-jnp.sum(away**2, axis=-1) / (2 * width**2))

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from jaxnmr.dynamics._escape import Escape, hop
 from jaxnmr.dynamics._fingerprint import element_weights
+from jaxnmr.dynamics._images import nearest_image
 from jaxnmr.dynamics._minimise import minimise
 from jaxnmr.dynamics._optimisers import LBFGS, Optimiser
 from jaxnmr.dynamics._rigid import rigid_kind
@@ -42,7 +43,7 @@ class Hops(eqx.Module):
         connections: pairs of minima between which a walker went in one escape, with the number of times,
             (pair, 3): from, to, times.
         path: where each walker stood after each hop, (hop, walker).
-        evaluations: of forces in all, products of the Hessian as two.
+        evaluations: of forces in all, products of the Hessian as two, hops repeated for a list too short as well.
         found_after: evaluations of a walker until it first reached the target, (walker,); -1 where it did not.
         kinetic: the walkers' kinetic energies at the end, eV.
         fingerprints: of the minima, see `jaxnmr.dynamics.fingerprint`.
@@ -62,8 +63,10 @@ class Hops(eqx.Module):
 class _Known:
     """The minima so far; a new one is compared with those of like energy."""
 
-    def __init__(self, threshold: float, same_energy: float):
-        self.threshold, self.same_energy = threshold, same_energy
+    def __init__(self, threshold: float, same_energy: float, apart: float | None, surface: Surface):
+        self.threshold, self.same_energy, self.apart = threshold, same_energy, apart
+        self.cell = None if surface.cell is None else np.asarray(surface.cell, np.float64)
+        self.pbc = surface.periodic
         self.positions: list[np.ndarray] = []
         self.energies: list[float] = []
         self.prints: list[np.ndarray] = []
@@ -73,7 +76,8 @@ class _Known:
     def place(self, positions: np.ndarray, energy: float, print_: np.ndarray) -> tuple[int, bool]:
         """Which minimum this is, and whether it is new."""
         for k, other in enumerate(self.energies):
-            if abs(other - energy) < self.same_energy and np.abs(self.prints[k] - print_).max() < self.threshold:
+            alike = abs(other - energy) < self.same_energy and np.abs(self.prints[k] - print_).max() < self.threshold
+            if alike and (self.apart is None or self._away(positions, self.positions[k]) < self.apart):
                 self.visits[k] += 1
                 if energy < other:
                     self.energies[k], self.positions[k] = energy, np.array(positions)
@@ -84,6 +88,14 @@ class _Known:
         self.prints.append(print_)
         self.visits.append(1)
         return len(self.energies) - 1, True
+
+    def _away(self, one: np.ndarray, other: np.ndarray) -> float:
+        """Distance of the farthest atom from its place, nearest images, without a drift of most atoms."""
+        step = one - other
+        if self.cell is not None:
+            step = nearest_image(step, self.cell, self.pbc)
+            step = step - np.median(step, axis=0)
+        return float(np.linalg.norm(step, axis=-1).max())
 
 
 def minima_hopping(
@@ -100,6 +112,7 @@ def minima_hopping(
     width: float | None = None,
     threshold: float = 5e-3,
     same_energy: float = 1e-3,
+    apart: float | None = None,
     optimiser: Optimiser | None = None,
     max_force: float = 1e-3,
     max_steps: int = 1000,
@@ -134,6 +147,8 @@ def minima_hopping(
         width: of the fingerprint's Gaussians, Å; the mean distance of nearest atoms unless given.
         threshold: largest difference of eigenvalues of the same minimum.
         same_energy: largest difference of energies of the same minimum, eV.
+        apart: how far the farthest atom may be from its place in the same minimum, Å; images by symmetry, and like atoms in
+            each other's places, are then minima of their own. None where they are not told apart.
         optimiser: `LBFGS()` unless given.
         max_force: goal of the minimisations, eV/Å.
         max_steps: of each minimisation.
@@ -172,7 +187,7 @@ def minima_hopping(
     neighbors = jax.tree.map(lambda x: x[0] if eqx.is_array(x) else x, neighbors)
     settings = Escape.of(surface, neighbors, low.positions, dt, width, rigid_kind(surface, starts[0], None))
     weights = jnp.asarray(element_weights(surface.species, starts.shape[1]), starts.dtype)
-    known, rules = _Known(threshold, same_energy), Feedback()
+    known, rules = _Known(threshold, same_energy, apart, surface), Feedback()
     prints = settings.prints(low.positions, surface.cell, weights)
     at = [known.place(here[w], float(low.energy[w]), np.asarray(prints[w]))[0] for w in range(len(here))]
     energies, path = np.asarray(low.energy, float).copy(), []
@@ -202,11 +217,11 @@ def minima_hopping(
                 max_force,
                 sizes,
             )
+            calls += np.asarray(spent)
             full = np.asarray(new.code) == OVERFLOW
             if neighbors is None or not full.any():
                 break
             neighbors = neighbors.grow(np.asarray(new.positions)[int(np.argmax(full))], surface.cell)
-        calls += np.asarray(spent)
         for w in range(len(here)):
             if int(new.code[w]) != CONVERGED:  # fell apart, or met: as if it had not left
                 push[w] *= rules.same if np.isfinite(float(new.energy[w])) else rules.new

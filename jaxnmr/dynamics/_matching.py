@@ -11,6 +11,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxnmr.dynamics._images import PERIODIC, nearest_image
+
 __all__ = ["Matching", "match_endpoints"]
 
 
@@ -38,6 +40,7 @@ def match_endpoints(
     align: bool | None = None,
     count: int = 1,
     screen: int = 5040,
+    pbc: tuple[bool, bool, bool] = PERIODIC,
 ) -> tuple[Matching, ...]:
     """Ways to name the atoms of the end after those of the start, the shortest first.
 
@@ -54,6 +57,7 @@ def match_endpoints(
         align: shift and turn the end onto the start; for molecules, so by default where there is no cell.
         count: how many ways.
         screen: most permutations to try one by one.
+        pbc: along which vectors of the cell atoms repeat.
 
     Raises:
         ValueError: ends with different atoms.
@@ -78,17 +82,19 @@ def match_endpoints(
                 order[group] = permuted
             orders.append(order)
     else:
-        orders = [_assigned(a, b, groups, lattice, align)]
-    found = [_placed(a, b, order, lattice, align) for order in orders]
+        orders = [_assigned(a, b, groups, lattice, pbc, align)]
+    found = [_placed(a, b, order, lattice, pbc, align) for order in orders]
     return tuple(sorted(found, key=lambda match: match.distance)[:count])
 
 
-def _placed(a: np.ndarray, b: np.ndarray, order: np.ndarray, cell: np.ndarray | None, align: bool) -> Matching:
+def _placed(
+    a: np.ndarray, b: np.ndarray, order: np.ndarray, cell: np.ndarray | None, pbc: tuple[bool, bool, bool], align: bool
+) -> Matching:
     moved = b[order]
     if align:
         moved = _superposed(moved, a)
     if cell is not None:
-        moved = a + nearest_image(moved - a, cell)
+        moved = a + nearest_image(moved - a, cell, pbc)
     return Matching(moved, order, float(np.linalg.norm(moved - a)))
 
 
@@ -100,27 +106,25 @@ def _superposed(moving: np.ndarray, target: np.ndarray) -> np.ndarray:
     return (moving - ca) @ turn + cb
 
 
-def _assigned(a: np.ndarray, b: np.ndarray, groups: list[list[int]], cell: np.ndarray | None, align: bool) -> np.ndarray:
+def _assigned(
+    a: np.ndarray,
+    b: np.ndarray,
+    groups: list[list[int]],
+    cell: np.ndarray | None,
+    pbc: tuple[bool, bool, bool],
+    align: bool,
+) -> np.ndarray:
     from scipy.optimize import linear_sum_assignment
 
     order = np.arange(len(a))
     for _ in range(50):
-        placed, before = _placed(a, b, order, cell, align), order.copy()
+        placed, before = _placed(a, b, order, cell, pbc, align), order.copy()
         for group in groups:
             apart = a[group][:, None, :] - placed.positions[group][None, :, :]
             if cell is not None:
-                apart = nearest_image(apart, cell)
+                apart = nearest_image(apart, cell, pbc)
             _, chosen = linear_sum_assignment((apart**2).sum(axis=-1))
             order[group] = before[np.asarray(group)[chosen]]
         if (order == before).all():
             break
     return order
-
-
-def nearest_image(vectors: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Displacements through the nearest image; the 26 neighbours are looked at too, for skewed cells."""
-    inside = vectors - np.rint(np.linalg.solve(cell.T, vectors.reshape(-1, 3).T).T).reshape(vectors.shape) @ cell
-    shifts = np.array(list(itertools.product((0, -1, 1), repeat=3))) @ cell
-    tried = inside[..., None, :] + shifts
-    best = (tried**2).sum(axis=-1).argmin(axis=-1)
-    return np.take_along_axis(tried, best[..., None, None], axis=-2)[..., 0, :]

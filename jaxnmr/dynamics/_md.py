@@ -16,7 +16,7 @@ from jaxnmr.dynamics._block import Limits, Series, block, check_per_replica, fir
 from jaxnmr.dynamics._checkpoint import load, save, settings_of
 from jaxnmr.dynamics._ensembles import NVE, Langevin, NoseHoover
 from jaxnmr.dynamics._frames import Frames
-from jaxnmr.dynamics._md_result import MDResult, advice, result_of
+from jaxnmr.dynamics._md_result import MDResult, advice, check_temperature, result_of
 from jaxnmr.dynamics._npt import NPT
 from jaxnmr.dynamics._observe import Observable, Sums
 from jaxnmr.dynamics._surface import EnergyFunction, Surface, as_surface
@@ -27,7 +27,7 @@ from jaxnmr.dynamics._units import ATOMIC, Units
 __all__ = ["md"]
 
 Method = NVE | Langevin | NoseHoover | NPT
-# A list that is too short grows by a quarter each time; so often only for atoms that fall together.
+# A list that is too short grows by a quarter each time; so often for one block only where atoms fall together.
 _GROWTHS = 30
 
 
@@ -59,18 +59,20 @@ def md(
 
     Blocks of steps run under jit. Between blocks files are written; a neighbour list that became too short is grown and
     the block run again; a run whose energy drifts, whose temperature explodes or that is not finite any more is
-    stopped, and what was good is returned. Random numbers follow from seed and step, so a run that was interrupted and
-    resumed from its checkpoint ends as it would have (on a CPU to the last bit).
+    stopped, and what was good is returned. A stochastic bath (`Langevin`, `NPT`) takes the drift of too large a step away:
+    where the mean temperature then stays off the bath's, a `JaxnmrWarning` says so at the end. Random numbers follow from
+    seed and step, so a run that was interrupted and resumed from its checkpoint ends as it would have (on a CPU to the last
+    bit).
 
     Args:
         surface: with masses, or species.
         positions: Å, (atom, dimension), or (replica, atom, dimension); left out with `resume`.
         method: `NVE()` unless given, `Langevin`, `NoseHoover` or `NPT`; its numbers may be arrays, one for each replica.
-        steps: in all, a multiple of `every`; with `resume` those before are counted.
+        steps: in all, a multiple of `every`; with `resume` those before are counted, and fewer than those are refused.
         dt: time step, fs; about a tenth of the shortest period: 0.5 with hydrogen, 2 without.
         temperature: of the first velocities, K, one or one for each replica; the method's unless given, at rest if it has
             none.
-        velocities: the first ones, Å/fs, instead.
+        velocities: the first ones, Å/fs, instead; what moves the whole is taken off them where `centred`.
         seed: of first velocities and noise.
         every: steps between samples of energies and of what is observed.
         observe: a function of `MDState`, or `Observable` for what is kept of it.
@@ -92,7 +94,7 @@ def md(
         throw: raise where the run was stopped.
 
     Raises:
-        ValueError: arguments that cannot be meant.
+        ValueError: arguments that cannot be meant; a checkpoint of another run, or of another surface.
         MotionError: stopped; `result` holds the run as far as it is good.
     """
     surface = as_surface(surface)
@@ -104,7 +106,7 @@ def md(
     if (positions is None) == (resume is None):
         raise ValueError("positions: give either first positions or a checkpoint to resume.")
     if isinstance(method, NPT):
-        _check_cell(surface)
+        surface.check_free_cell("method: NPT moves a cell", "take a method that holds the cell, such as Langevin")
     saved = None if resume is None else load(resume)
     r = surface.check(saved.positions if saved is not None else positions)
     if r.ndim > 3:
@@ -126,7 +128,8 @@ def md(
         neighbors = neighbors.grow(at, cell)
     step = jnp.asarray(dt, r.dtype)
     while True:
-        state = first_state(system, method, r, spread(neighbors, r), seed, temperature, velocities)
+        cell = None if saved is None else saved.cell
+        state = first_state(system, method, r, spread(neighbors, r), seed, temperature, velocities, cell)
         if neighbors is None or saved is not None or not np.asarray(state.neighbors.overflowed).any():
             break
         grown, neighbors = _grown(grown, neighbors, state)
@@ -135,13 +138,17 @@ def md(
         like = eqx.filter_eval_shape(lambda s: _values(watched, s, batched), state)
         sums = Sums.empty(jnp.zeros(like.shape, like.dtype), watched.lags, watched.covariance)
     if saved is not None:
-        state, sums, first, series = saved.restored((state, sums, first), settings)
+        state, sums, first, series = saved.restored((state, sums, first), settings, surface)
+        made = int(np.max(np.asarray(state.step)))
+        if steps < made:
+            raise ValueError(f"steps: got {steps}, in all; {saved.path} was written after {made}, give at least that.")
     limit = _hottest(max_temperature, method, system, temperature)
     drift = max_drift if isinstance(method, NVE | NoseHoover) else np.inf
     limits = Limits(jnp.asarray(limit, r.dtype), jnp.asarray(drift, r.dtype))
 
     capacity = ratio * max(1, block_steps // (every * ratio))
-    done, total, code = int(np.max(np.asarray(state.step))) // every, steps // every, 0
+    done, total = int(np.max(np.asarray(state.step))) // every, steps // every
+    code, codes, growths = 0, np.zeros(()), 0
     writers = _writers(trajectory, surface, r, ratio * every * dt, None if saved is None else done // ratio)
     while done < total and not code:
         # Blocks end with a frame, so that each begins with none half made but the first of a resumed run.
@@ -151,28 +158,31 @@ def md(
         ran = block(
             system, method, watched, state, sums, first, limits, step, count, turn, every, capacity, ratio, batched, frames
         )
-        code = int(np.max(np.asarray(ran.code)))
-        if code == Ending.OVERFLOW and len(grown) < _GROWTHS:
+        codes = np.asarray(ran.code)
+        code = int(codes.max())
+        if code == Ending.OVERFLOW and growths < _GROWTHS:
             try:
                 grown, neighbors = _grown(grown, neighbors, ran.state)
             except ValueError:  # atoms in one place: nothing that a longer list would mend
                 code = int(Ending.NOT_FINITE)
                 break
-            fresh = spread(neighbors, r)
+            fresh, growths = spread(neighbors, r), growths + 1
             state, code = eqx.tree_at(lambda s: s.neighbors, state, fresh), 0
             continue
         made = int(ran.made)
         series = series.extended(ran, made)
         whole = (phase + made) // ratio
         _write(writers, ran, whole, (done - phase + ratio * (1 + np.arange(whole))) * every * dt)
-        state, sums, first, done = ran.state, ran.sums, ran.first, done + made
+        state, sums, first, done, growths = ran.state, ran.sums, ran.first, done + made, 0
         if checkpoint is not None and not code:
             save(checkpoint, (state, sums, first), series, grown, settings)
         if progress is not None and len(series.kinetic):
             progress(done * every, steps, float(np.mean(system.temperature(series.kinetic[-1]))))
     result = result_of(system, state, series, sums, watched, code, dt * every, batched, method)
     if code and throw:
-        raise MotionError(advice(result, dt), result)
+        raise MotionError(advice(result, dt, int(codes.argmax()) if batched else None), result)
+    if not code and isinstance(method, Langevin | NPT):
+        check_temperature(result, method, dt)
     return result
 
 
@@ -243,22 +253,13 @@ def _check_frames(steps: int, frame_every: int, r: Array) -> None:
         )
 
 
-def _check_cell(surface: Surface) -> None:
-    if surface.cell is None or surface.takes_positions_only:
-        raise ValueError("method: NPT moves a cell; give Surface(..., cell=) with energy_fn(positions, cell, graph).")
-    if any(surface.fixed or ()):
-        raise ValueError("method: NPT scales all positions, so none can be fixed; free them, or hold the cell.")
-
-
 def _writers(trajectory: Any, surface: Surface, r: Array, spacing: float, keep: int | None) -> list[TrajectoryWriter]:
     if trajectory is None:
         return []
     name = os.fspath(trajectory)
     stem, suffix = os.path.splitext(name)
     names = [name] if r.ndim == 2 else [f"{stem}-{k}{suffix}" for k in range(len(r))]
-    pbc = None
-    if surface.cell is not None:
-        pbc = tuple(bool(x) for x in getattr(surface.neighbors, "pbc", (True,) * 3))
+    pbc = None if surface.cell is None else surface.periodic
     return [TrajectoryWriter(each, surface.species, pbc, spacing, keep) for each in names]
 
 

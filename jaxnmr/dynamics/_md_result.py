@@ -12,6 +12,7 @@ import numpy as np
 from jaxnmr.dynamics._block import Series
 from jaxnmr.dynamics._observe import Observable, Sums, mean_error
 from jaxnmr.dynamics._system import Ending, MDState, System
+from jaxnmr.errors import warn
 
 __all__ = ["MDResult", "Observed", "advice", "result_of"]
 
@@ -161,6 +162,32 @@ def _observed(sums: Sums, watched: Observable, state: MDState, series: Series, s
     )
 
 
+# By how much, and by how many standard errors, the mean temperature may be off the bath's.
+_COLD, _ERRORS = 0.05, 5.0
+
+
+def check_temperature(result: MDResult, method: Any, dt: float) -> None:
+    """Warn where a stochastic bath does not reach its temperature, over all replicas.
+
+    Too large a step leaves the velocities cold or hot, in second order of it, long before anything explodes. Looked at
+    from five times the bath's slowest relaxation on, and only where three times as much has been seen by then.
+    """
+    slowest = min(float(np.min(np.asarray(g))) for g in (method.friction, getattr(method, "cell_friction", method.friction)))
+    late = result.time > 5 / slowest
+    if not len(result.time) or result.time[-1] < 20 / slowest or late.sum() < 8:
+        return
+    ratio = np.moveaxis(result.temperature[late] / np.asarray(method.target, np.float64), 0, -1)
+    mean, error, _ = mean_error(ratio)
+    off, error = float(np.mean(mean)) - 1, float(np.sqrt(np.sum(np.square(error)))) / np.size(error)
+    if abs(off) > max(_COLD, _ERRORS * error):
+        side = "above" if off > 0 else "below"
+        warn(
+            f"md: the mean temperature is {100 * abs(off):.1f} % {side} the bath's, with a standard error of "
+            f"{100 * error:.1f} %: dt, {dt:g}, is too large for the fastest motion; take about half of it, and look whether "
+            "forces are continuous."
+        )
+
+
 _CAUSES = {
     Ending.OVERFLOW: "a neighbour list stayed too short however often it grew; look for atoms that fall together",
     Ending.DRIFT: "the energy that should be conserved drifts; take a smaller dt, or a surface with continuous forces",
@@ -169,11 +196,15 @@ _CAUSES = {
 }
 
 
-def advice(result: MDResult, dt: float) -> str:
-    """A sentence on a run that was stopped."""
+def advice(result: MDResult, dt: float, replica: int | None = None) -> str:
+    """A sentence on a run that was stopped, and by which replica."""
+    which = "" if replica is None else f" by replica {replica}"
     at = f"after {result.time[-1]:g} fs" if len(result.time) else "before its first sample"
-    warm = f", {np.max(result.temperature[-1]):.4g} K there" if len(result.time) else ""
+    warm = ""
+    if len(result.time):
+        last = result.temperature[-1] if replica is None else result.temperature[-1, replica]
+        warm = f", {np.max(last):.4g} K there"
     return (
-        f"md: stopped {at}{warm}: {_CAUSES[result.ending]} (dt is {dt:g}). What was good so far is kept in the error's "
-        "`result`, in trajectory and checkpoint; throw=False returns it."
+        f"md: stopped{which} {at}{warm}: {_CAUSES[result.ending]} (dt is {dt:g}). What was good so far is kept in the "
+        "error's `result`, in trajectory and checkpoint; throw=False returns it."
     )

@@ -86,7 +86,8 @@ def minimise(
         throw: raise where a search did not converge.
 
     Raises:
-        ValueError: shapes that do not fit, goals that are not positive, a free cell where there is none.
+        ValueError: shapes that do not fit, goals that are not positive, a free cell where there is none, where the energy
+            does not depend on it, where it ends in a vacuum or atoms are fixed.
         SearchError: not converged; the message says why and what would do.
     """
     surface = as_surface(surface)
@@ -97,20 +98,17 @@ def minimise(
     if max_stress is None and pressure != 0:
         raise ValueError(f"pressure: got {pressure} with a fixed cell; give max_stress as well, such as 1e-4 eV/Å³.")
     if max_stress is not None:
-        if surface.cell is None:
-            raise ValueError("max_stress: the surface has no cell to relax; leave it out, or give Surface(cell=...).")
+        surface.check_free_cell("max_stress: moves the cell", "leave max_stress out")
         if not max_stress > 0:
             raise ValueError(f"max_stress: got {max_stress}; give a goal > 0, in eV/Å³, or None for a fixed cell.")
     batch, start = positions.shape[:-2], jax.lax.stop_gradient(positions)
     start = start.reshape(-1, *positions.shape[-2:])
     neighbors = surface.neighbors
     goals = (jnp.asarray(max_force, start.dtype), jnp.asarray(max_stress or 1.0, start.dtype), pressure)
-    frozen = jax.lax.stop_gradient(eqx.filter(surface, eqx.is_array))
-    frozen = eqx.combine(frozen, eqx.filter(surface, eqx.is_array, inverse=True))
     cells = None if max_stress is None else jnp.broadcast_to(jnp.asarray(surface.cell, start.dtype), (len(start), 3, 3))
     used = jnp.zeros(len(start), jnp.int32)
     while True:
-        result = _many(frozen, neighbors, start, cells, optimiser, goals, max_steps - jnp.max(used))
+        result = _many(surface.frozen(), neighbors, start, cells, optimiser, goals, max_steps - jnp.max(used))
         used = used + result.evaluations
         if neighbors is None or not is_concrete(result.code) or not (np.asarray(result.code) == OVERFLOW).any():
             break
@@ -125,7 +123,8 @@ def minimise(
     if throw and is_concrete(result.code) and result.status is not Status.CONVERGED:
         raise SearchError(explain("minimise", result.code, result.max_force), result)
     if cells is not None:
-        return underivable(surface, result)
+        advice = "minimise, then differentiate minimise in that cell held fixed."
+        return underivable(surface, result, f"minimise: has no derivatives where the cell moves; {advice}")
     live = settled(surface, result.neighbors, result.positions, result.energy)
     return eqx.tree_at(lambda r: (r.positions, r.energy), result, live)
 
@@ -197,7 +196,6 @@ def _one(
         keep = lambda new, old: jnp.where(accepted, new, old)  # noqa: E731
         x, energy, gradient = keep(x + move, x), keep(new_energy, energy), keep(new_gradient, gradient)
         code = ended(x, energy, gradient, new_around)
-        # A step that cannot shrink any more has met the end of the precision.
         return count + 1, x, energy, gradient, state, eqx.filter(new_around, eqx.is_array), code
 
     x = jnp.concatenate([start, jnp.zeros((3, 3), start.dtype)]) if moves else start

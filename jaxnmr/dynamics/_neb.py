@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,106 +9,25 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
-from jaxnmr.dynamics._band import Spring, String, band_gradient, respaced, tangents
+from jaxnmr.dynamics._band import Spring, String
+from jaxnmr.dynamics._band_search import Path, at_ends, lowest_of, relaxed
 from jaxnmr.dynamics._idpp import closest_pair, idpp, straight
-from jaxnmr.dynamics._matching import match_endpoints, nearest_image
+from jaxnmr.dynamics._images import nearest_image
+from jaxnmr.dynamics._implicit import at_place
+from jaxnmr.dynamics._matching import match_endpoints
 from jaxnmr.dynamics._optimisers import LBFGS, Optimiser, largest
-from jaxnmr.dynamics._rigid import Rigid, rigid_kind, rigid_motions, rigid_projector
-from jaxnmr.dynamics._status import CONVERGED, MAX_STEPS, NOT_FINITE, OVERFLOW, SearchError, Status, explain, status_of
+from jaxnmr.dynamics._rigid import rigid_kind
+from jaxnmr.dynamics._status import OVERFLOW, SearchError, Status, explain
 from jaxnmr.dynamics._surface import EnergyFunction, Surface, as_surface
-from jaxnmr.errors import is_concrete, missing_extra
+from jaxnmr.errors import is_concrete
 
-__all__ = ["Path", "neb"]
+__all__ = ["neb"]
 
-# Half as strong again is usual on the way; bands that go astray double it from step to step.
-_STRONGER = 1.5
-
-
-class Path(eqx.Module):
-    """A path of minimum energy between two minima.
-
-    Attributes:
-        positions: images with both ends, Å, (image, atom, dimension).
-        energies: eV, (image,).
-        forces: of the inner images without the springs and across the path (the climbing image's along it reversed), eV/Å.
-        max_force: largest norm of these, eV/Å.
-        climbing: whether the highest image climbed.
-        evaluations: of energy and forces, images counted one by one, ends included.
-        steps: of the band.
-        code: a `Status`, as a number.
-        order: how atoms of the end were renamed, see `match_endpoints`; None where they were not.
-        neighbors: of each image as they were at the end; those of both ends as they were given.
-    """
-
-    positions: Float[Array, "image atom dim"]
-    energies: Float[Array, " image"]
-    forces: Float[Array, "inner atom dim"]
-    max_force: Float[Array, ""]
-    climbing: Array
-    evaluations: Int[Array, ""]
-    steps: Int[Array, ""]
-    code: Int[Array, ""]
-    order: np.ndarray | None
-    neighbors: Any
-
-    @property
-    def status(self) -> Status:
-        """How the search ended."""
-        return status_of(self.code)
-
-    @property
-    def converged(self) -> Array:
-        """Whether the largest force is as small as was asked for."""
-        return self.code == CONVERGED
-
-    @property
-    def barrier(self) -> Float[Array, ""]:
-        """Highest energy above the start, eV."""
-        return jnp.max(self.energies) - self.energies[0]
-
-    @property
-    def back_barrier(self) -> Float[Array, ""]:
-        """Highest energy above the end, eV."""
-        return jnp.max(self.energies) - self.energies[-1]
-
-    @property
-    def top(self) -> Float[Array, "atom dim"]:
-        """The highest inner image, Å: where `dimer` starts."""
-        return self.positions[jnp.argmax(self.energies[1:-1]) + 1]
-
-    @property
-    def tangent(self) -> Float[Array, "atom dim"]:
-        """Unit tangent at the highest inner image: a direction for `dimer`."""
-        return tangents(self.positions, self.energies)[jnp.argmax(self.energies[1:-1])]
-
-    @property
-    def arc(self) -> Float[Array, " image"]:
-        """Length along the path, Å."""
-        gaps = jnp.sqrt(jnp.sum((self.positions[1:] - self.positions[:-1]) ** 2, axis=(1, 2)))
-        return jnp.concatenate([jnp.zeros(1, gaps.dtype), jnp.cumsum(gaps)])
-
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Energy along the path, as a figure of matplotlib.
-
-        Args:
-            path: a file to save it in.
-
-        Raises:
-            ImportError: matplotlib is not installed.
-        """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise missing_extra("matplotlib", "plot") from None
-        figure = Figure(figsize=(5, 3.5), layout="constrained")
-        axes = figure.subplots()
-        axes.plot(np.asarray(self.arc), np.asarray(self.energies - self.energies[0]), "o-")
-        axes.set(xlabel="path length / Å", ylabel="energy / eV")
-        if path is not None:
-            figure.savefig(path)
-        return figure
+# Most ways to rename like atoms that are tried one by one, and the least distance, Å, that an atom goes on a way: ends are
+# minimised less exactly, and minima that lie nearer to each other are one to a spectrum.
+_WAYS, _STILL = 5040, 0.05
 
 
 def neb(
@@ -135,7 +53,13 @@ def neb(
     r"""Path of minimum energy between two minima, with the barrier on it.
 
     All images are one batched evaluation, and one optimiser moves the whole band. With `match`, like atoms of the end
-    are renamed in several ways (`match_endpoints`), all their bands are relaxed side by side, and the lowest is kept.
+    are renamed in several ways (`match_endpoints`), all their bands are relaxed side by side, and the lowest that converges
+    is kept; one that lies clearly above another that has converged is not followed to its end.
+
+    Energies, and so barriers, have first derivatives in the surface's parameters and cell: those of the energy function at
+    the images as they lie. For both ends and the climbing image they are the whole derivative, to first order in the forces
+    that are left; other images slide along the path, and positions are constants. For second derivatives, or those of a
+    saddle's place, differentiate `dimer` at `path.top`.
 
     Args:
         surface: a `Surface`, or an energy function of positions.
@@ -149,7 +73,9 @@ def neb(
         max_steps: of the band.
         optimiser: `LBFGS(unexplored="mean")` unless given, or `FIRE()`.
         interpolation: "idpp", "straight", or None: IDPP where there are several atoms in space.
-        match: how many ways to rename like atoms; 0 leaves names and positions as they are. Needs species.
+        match: how many ways to rename like atoms, those left out on which no atom moves by 0.05 Å; 0 leaves names as they
+            are. Needs species. With a cell, atoms of the end
+            are taken at their images nearest to the start in any case, along the vectors that repeat.
         among: atoms that may be renamed.
         end_force: largest force that an end may have, eV/Å; None: do not look.
         least_distance: refuse a first path on which two atoms come nearer, Å; 0: do not look.
@@ -164,19 +90,20 @@ def neb(
     References:
         Henkelman, Uberuaga, Jónsson, J. Chem. Phys. 113, 9901 (2000); see also `Spring`, `String`, `idpp`.
     """
-    surface = as_surface(surface)
+    live = as_surface(surface)
+    surface = live.frozen()
     method, optimiser = Spring() if method is None else method, LBFGS(unexplored="mean") if optimiser is None else optimiser
     if not max_force > 0:
         raise ValueError(f"max_force: got {max_force}; give a goal > 0, in eV/Å.")
     bands, orders = _first_paths(surface, start, end, images, interpolation, match, among)
     bands = jax.lax.stop_gradient(bands)
-    ends = _ends(surface, bands[:, jnp.asarray([0, -1])])
+    ends = at_ends(surface, bands[:, jnp.asarray([0, -1])])
     if end_force is not None and is_concrete(bands):
         _check_ends(np.asarray(ends[1][0]), end_force)
-    if least_distance > 0 and bands.shape[-1] == 3 and bands.shape[2] > 1 and is_concrete(bands):
+    if least_distance > 0 and bands.shape[-1] == 3 and bands.shape[2] > 1 and is_concrete(bands, surface.cell):
         lattice = None if surface.cell is None else np.asarray(surface.cell)
         for band in bands:
-            distance, image, i, j = closest_pair(band, lattice)
+            distance, image, i, j = closest_pair(band, lattice, surface.periodic)
             if distance < least_distance:
                 raise ValueError(
                     f"start, end: atoms {i} and {j} come within {distance:.2f} Å of each other in image {image} of the "
@@ -188,7 +115,7 @@ def neb(
     kind = rigid_kind(surface, bands, rigid)
     used = jnp.zeros((), jnp.int32)
     while True:
-        found = _bands(surface, neighbors, bands, ends[0], method, optimiser, goals, steps, climb, kind)
+        found = relaxed(surface, neighbors, bands, ends[0], method, optimiser, goals, steps, climb, kind)
         code = np.asarray(found.code) if is_concrete(found.code) else None
         if neighbors is None or code is None or not (code == OVERFLOW).any() or steps <= 1:
             break
@@ -200,17 +127,15 @@ def neb(
         used = used + found.evaluations
         bands, steps = found.positions, steps - 1
     found = eqx.tree_at(lambda p: p.evaluations, found, used + found.evaluations)
-    best = 0
-    if len(orders) > 1:
-        ended = jnp.where(found.code == NOT_FINITE, jnp.inf, jnp.max(found.energies, axis=1))
-        best = int(jnp.argmin(ended))
+    best = lowest_of(found.energies, found.code) if len(orders) > 1 else 0
     result = jax.tree.map(lambda x: x[best] if eqx.is_array(x) else x, found)
     if len(orders) > 1:
         result = eqx.tree_at(lambda p: p.evaluations, result, jnp.sum(found.evaluations))
     result = eqx.tree_at(lambda p: p.order, result, orders[best], is_leaf=lambda leaf: leaf is None)
     if throw and is_concrete(result.code) and result.status is not Status.CONVERGED:
         raise SearchError(explain("neb", result.code, result.max_force), result)
-    return result
+    energies = at_place(live, result.neighbors, result.positions, result.energies)
+    return eqx.tree_at(lambda p: p.energies, result, energies)
 
 
 def _first_paths(
@@ -233,7 +158,7 @@ def _first_paths(
     several = first.shape[1] == 3 and first.shape[0] > 1
     if surface.cell is not None and first.shape[1] == 3 and is_concrete(first, last, surface.cell):
         # An atom that was wrapped back into the cell on the way has not moved through it.
-        apart = nearest_image(np.asarray(last, np.float64) - np.asarray(first, np.float64), np.asarray(surface.cell))
+        apart = nearest_image(np.asarray(last - first, np.float64), np.asarray(surface.cell), surface.periodic)
         last = first + jnp.asarray(apart, first.dtype)
     if is_concrete(first, last) and float(largest(last - first)) < 1e-3:
         raise ValueError(
@@ -243,13 +168,23 @@ def _first_paths(
     if match:
         if surface.species is None or not several:
             raise ValueError("match: needs elements in space; make the Surface with species=.")
-        found = match_endpoints(first, last, surface.species, surface.cell, among=among, count=match)
+        ways = match_endpoints(
+            first, last, surface.species, surface.cell, among=among, count=_WAYS, screen=_WAYS, pbc=surface.periodic
+        )
+        # Renamed and turned, the end may be the start itself: a way of no length, whose barrier of zero means nothing.
+        moved = [np.linalg.norm(m.positions - np.asarray(first), axis=-1).max() >= _STILL for m in ways]
+        found = [m for m, far in zip(ways, moved, strict=True) if far][:match]
+        if not found:
+            raise ValueError(
+                "match: with like atoms renamed the end is the start itself, and there is no other way; give match=0 to "
+                "keep the names as they are, or another end."
+            )
         ends, orders = [jnp.asarray(m.positions, first.dtype) for m in found], [m.order for m in found]
     else:
         ends, orders = [last], [None]
     bands = [straight(first, e, images) for e in ends]
     if several and interpolation != "straight":
-        bands = [idpp(_parted(band), surface.cell, fixed=surface.free(first)) for band in bands]
+        bands = [idpp(_parted(band), surface.cell, fixed=surface.free(first), pbc=surface.periodic) for band in bands]
     return jnp.stack(bands), orders
 
 
@@ -271,125 +206,3 @@ def _check_ends(forces: np.ndarray, end_force: float) -> None:
                 f"{name}: is no minimum, a force is {force:.3g} there (end_force {end_force:g} eV/Å); minimise it first, or "
                 "pass end_force=None."
             )
-
-
-def _ends(surface: Surface, ends: Array) -> tuple[Array, Array]:
-    """Energies of both ends of each band, and their largest forces."""
-    neighbors = surface.neighbors
-    while True:
-        energies, forces, full = _at_ends(surface, neighbors, ends)
-        if neighbors is None or not is_concrete(full) or not full.any():
-            return energies, forces
-        neighbors = neighbors.grow(ends.reshape(-1, *ends.shape[2:])[int(jnp.argmax(full.ravel()))], surface.cell)
-
-
-@eqx.filter_jit
-def _at_ends(surface: Surface, neighbors: Any, ends: Array) -> tuple[Array, Array, Array]:
-    def one(position: Array) -> tuple[Array, Array, Array]:
-        around = surface.renew(neighbors, position)
-        energy, gradient = surface.value_and_gradient(position, around)
-        return energy, largest(gradient), jnp.asarray(False) if around is None else around.overflowed
-
-    return jax.vmap(jax.vmap(one))(ends)
-
-
-@eqx.filter_jit
-def _bands(
-    surface: Surface,
-    neighbors: Any,
-    bands: Array,
-    ends: Array,
-    method: Spring | String,
-    optimiser: Optimiser,
-    goals: tuple[Array, Array],
-    max_steps: Any,
-    climb: bool,
-    kind: Rigid,
-) -> Path:
-    one = lambda band, ends: _one(surface, neighbors, band, ends, method, optimiser, goals, max_steps, climb, kind)  # noqa: E731
-    return eqx.filter_vmap(one)(bands, ends)
-
-
-def _one(
-    surface: Surface,
-    neighbors: Any,
-    band: Array,
-    ends: Array,
-    method: Spring | String,
-    optimiser: Optimiser,
-    goals: tuple[Array, Array],
-    max_steps: Any,
-    climb: bool,
-    kind: Rigid,
-) -> Path:
-    max_force, below = goals
-    arrays, static = surface.carried(neighbors, band[0])
-    arrays = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(band), *x.shape)), arrays)
-
-    def each(position: Array, arrays: Any) -> tuple[Array, Array, Any]:
-        around = surface.renew(eqx.combine(arrays, static), position)
-        energy, gradient = surface.value_and_gradient(position, around)
-        return energy, gradient, eqx.filter(around, eqx.is_array)
-
-    def evaluate(path: Array, arrays: Any) -> tuple[Array, Array, Any]:
-        """The inner images; the ends' lists are left alone."""
-        inner = jax.tree.map(lambda x: x[1:-1], arrays)
-        energies, gradients, inner = jax.vmap(each)(path[1:-1], inner)
-        arrays = jax.tree.map(lambda whole, part: whole.at[1:-1].set(part), arrays, inner)
-        return energies, gradients, arrays
-
-    def still(r: Array, v: Array) -> Array:
-        projector, _ = rigid_projector(rigid_motions(r, jnp.ones(len(r), r.dtype), kind))
-        return v - (projector.astype(v.dtype) @ v.ravel()).reshape(v.shape)
-
-    def forces(path: Array, energies: Array, gradients: Array, climbing: Array) -> tuple[Array, Array]:
-        return band_gradient(path, energies, gradients, method, climbing, None if kind == "none" else still)
-
-    def ended(energies: Array, across: Array, arrays: Any, climbing: Array) -> Array:
-        force = largest(across)
-        done = (force <= max_force) & (climbing | (not climb))
-        code = jnp.where(done, CONVERGED, MAX_STEPS)
-        code = jnp.where(jnp.isfinite(force) & jnp.isfinite(energies).all(), code, NOT_FINITE)
-        if neighbors is not None:
-            code = jnp.where(eqx.combine(arrays, static).overflowed.any(), OVERFLOW, code)
-        return code.astype(jnp.int32)
-
-    def step(carry: Any) -> Any:
-        count, path, energies, gradients, field, across, climbing, state, arrays, _ = carry
-        # The first evaluation is a step of no length: the energy is in the program once, and less is compiled.
-        first = count == 0
-        # The climbing image changes the field; what was learnt of it is kept, since most of it is still so.
-        begins = (largest(across) <= below) & ~climbing & ~first
-        climbing = climbing | begins
-        new_field, across = forces(path, energies, gradients, climbing)
-        field = jnp.where(begins, new_field, field)
-        moved = path.at[1:-1].add(optimiser.step(state, field))
-        if isinstance(method, String):
-            moved = respaced(moved, energies, climbing)
-        moved = jnp.where(first, path, moved)
-        new_inner, new_gradients, new_arrays = evaluate(moved, arrays)
-        new_energies = energies.at[1:-1].set(new_inner)
-        new_field, new_across = forces(moved, new_energies, new_gradients, climbing)
-        # There is no energy to go down, but a step after which the field is much stronger was too far: it is taken back.
-        strength, new_strength = jnp.sqrt(jnp.sum(field**2)), jnp.sqrt(jnp.sum(new_field**2))
-        accepted = first | (new_strength <= _STRONGER * strength) | (not isinstance(optimiser, LBFGS))
-        change = jnp.where(jnp.isfinite(new_strength), new_field - field, 0.0)
-        learnt: Any = optimiser.learn(state, (moved - path)[1:-1], field, change, accepted)
-        state = jax.tree.map(lambda old, new: jnp.where(first, old, new), state, learnt)
-        old = (path, energies, gradients, field, across)
-        new = (moved, new_energies, new_gradients, new_field, new_across)
-        path, energies, gradients, field, across = (jnp.where(accepted, n, o) for n, o in zip(new, old, strict=True))
-        code = ended(energies, across, new_arrays, climbing)
-        return count + 1, path, energies, gradients, field, across, climbing, state, new_arrays, code
-
-    zero, code = jnp.zeros((), jnp.int32), jnp.asarray(MAX_STEPS, jnp.int32)
-    energies = jnp.zeros(len(band), ends.dtype).at[jnp.asarray([0, -1])].set(ends)
-    inner = jnp.zeros_like(band[1:-1])
-    carry = (zero, band, energies, inner, inner, inner, jnp.asarray(False), optimiser.start(inner), arrays, code)
-    # Evaluations of the inner images are one more than the band's steps.
-    count, path, energies, _, _, across, climbing, _, arrays, code = jax.lax.while_loop(
-        lambda carry: (carry[-1] == MAX_STEPS) & (carry[0] <= max_steps), step, carry
-    )
-    used = 2 + count * (len(band) - 2)
-    around = eqx.combine(arrays, static)
-    return Path(path, energies, -across, largest(across), climbing, used, count - 1, code, None, around)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxnmr.dynamics._surface import Surface
 
-__all__ = ["Rigid", "inertia", "rigid_kind", "rigid_motions", "rigid_projector"]
+__all__ = ["Rigid", "idle_motions", "inertia", "rigid_kind", "rigid_motions", "rigid_projector"]
 
 Rigid = Literal["molecule", "crystal", "none"]
 
@@ -60,6 +61,46 @@ def rigid_projector(motions: Float[Array, "motion atom 3"]) -> tuple[Float[Array
     b = b / safe[:, None]
     projector = b.T @ inverse @ b
     return projector, jnp.round(jnp.trace(projector)).astype(jnp.int32)
+
+
+def idle_motions(
+    positions: Float[Array, "atom dim"],
+    gradient: Float[Array, "atom dim"],
+    hessian: Float[Array, "size size"],
+    *,
+    free: Float[Array, "atom dim"],
+) -> Float[Array, "motion size"]:
+    r"""Orthonormal rigid motions that leave the energy as it is and fixed atoms at rest; rows of zeros fill up.
+
+    An energy that does not change under $\mathbf r_i\mapsto\mathbf r_i + \mathbf A(\mathbf r_i - \mathbf c) + \mathbf t$ has
+    $\mathbf H\mathbf v = \mathbf A\,\nabla E$ along that motion v, at stationary points and elsewhere: which motions these
+    are is thus seen from the energy, in any dimension, with whatever field, cell or held atoms. Only rigid motions are
+    looked at, so a soft mode is none. With these motions as rows of B, $\mathbf H + \mathbf B^\top\mathbf B$ can be solved
+    with; since a derivative of the gradient has no part along them, neither has the solution, and B may be held fixed in
+    derivatives of it.
+    """
+    n, dim = positions.shape
+    e, eye = np.eye(dim), jnp.eye(dim, dtype=positions.dtype)
+    planes = [(i, j) for i in range(dim) for j in range(i)]
+    turns = jnp.asarray([np.outer(e[i], e[j]) - np.outer(e[j], e[i]) for i, j in planes], positions.dtype)
+    turns = turns.reshape(-1, dim, dim)  # none in one dimension
+    arm = positions - jnp.mean(positions, axis=0)[None]
+    shifts = jnp.broadcast_to(eye[:, None, :], (dim, n, dim))
+    motions = jnp.concatenate([shifts, jnp.einsum("kxy,ay->kax", turns, arm)]).reshape(-1, n * dim)
+    forces = jnp.concatenate([jnp.zeros_like(shifts), jnp.einsum("kxy,ay->kax", turns, gradient)]).reshape(-1, n * dim)
+    # Orthonormal combinations of them; a row of atoms has no turn about its axis, one atom none at all.
+    _, lengths, combine = jnp.linalg.svd(motions.T, full_matrices=False)
+    there = lengths > max(1e-6, 20 * float(jnp.finfo(lengths.dtype).eps)) * jnp.max(lengths)
+    combine = jnp.where(there[:, None], combine / jnp.where(there, lengths, 1.0)[:, None], 0.0)
+    motions, forces = combine @ motions, combine @ forces
+    stiff = jnp.max(jnp.abs(hessian))
+    defect = jnp.where(free.ravel()[None] > 0, motions @ hessian - forces, jnp.where(stiff > 0, stiff, 1.0) * motions)
+    # What is left of no combination at all must not count as idle.
+    defect = jnp.concatenate([defect, stiff * jnp.diag((~there).astype(defect.dtype))], axis=1)
+    left, size, _ = jnp.linalg.svd(defect, full_matrices=False)
+    # Between rounding and the softest field that anybody means: a motion not seen as idle costs digits, not the answer.
+    idle = size <= jnp.finfo(size.dtype).eps ** 0.7 * stiff
+    return jnp.where(idle[:, None], left.T @ motions, 0.0)
 
 
 def inertia(positions: Float[Array, "atom 3"], masses: Float[Array, " atom"]) -> Float[Array, "3 3"]:

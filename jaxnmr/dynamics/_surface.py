@@ -39,6 +39,8 @@ class Surface(eqx.Module):
         cell: lattice vectors in rows, Å, (3, 3); None without a lattice.
         species: symbols of the elements, for masses, matching and files.
         fixed: which atoms do not move, (atom,) of bool.
+        pbc: along which lattice vectors the atoms repeat, three of bool; as the neighbours have it, or along all where there
+            is a cell, unless given.
         graph: handed to the energy function as it is.
         neighbors: a list that follows the atoms: `NeighborList`, or anything with `graph`, `overflowed`,
             `update(positions, cell)` (under jit) and `grow(positions, cell)` (on the host).
@@ -57,6 +59,7 @@ class Surface(eqx.Module):
     neighbors: Any
     fixed: tuple[bool, ...] | None = eqx.field(static=True)
     species: tuple[str, ...] | None = eqx.field(static=True)
+    pbc: tuple[bool, bool, bool] | None = eqx.field(static=True)
     force_step: float | None = eqx.field(static=True)
     takes_positions_only: bool = eqx.field(static=True)
 
@@ -68,6 +71,7 @@ class Surface(eqx.Module):
         *,
         species: Sequence[str] | None = None,
         fixed: Sequence[bool] | np.ndarray | None = None,
+        pbc: Sequence[bool] | None = None,
         graph: Any = None,
         neighbors: Any = None,
         force_step: float | None = None,
@@ -81,6 +85,8 @@ class Surface(eqx.Module):
         self.graph = graph
         self.neighbors = neighbors
         self.fixed = None if fixed is None else tuple(bool(f) for f in np.asarray(fixed))
+        pbc = getattr(neighbors, "pbc", None) if pbc is None else pbc
+        self.pbc = None if pbc is None else tuple(bool(p) for p in pbc)  # pyright: ignore[reportAttributeAccessIssue]
         self.force_step = force_step
         self.takes_positions_only = _takes_positions_only(energy_fn)
 
@@ -92,6 +98,10 @@ class Surface(eqx.Module):
                 raise ValueError(f"masses: got shape {self.masses.shape}; give one for each atom, (atom,).")
             if is_concrete(self.masses) and not (np.asarray(self.masses) > 0).all():
                 raise ValueError("masses: must be > 0, in amu; hold an atom by `fixed`.")
+        if self.pbc is not None and len(self.pbc) != 3:
+            raise ValueError(f"pbc: got {self.pbc}; give three, one for each lattice vector.")
+        if self.cell is None and any(self.pbc or ()):
+            raise ValueError(f"pbc: {self.pbc} came, or the neighbours have it, without a cell; give cell as well, (3, 3).")
         lengths = {
             name: len(value)
             for name, value in (("masses", self.masses), ("species", self.species), ("fixed", self.fixed))
@@ -128,6 +138,39 @@ class Surface(eqx.Module):
     def dtype(self) -> Any:
         """Of positions that come as Python numbers."""
         return jnp.asarray(0.0).dtype
+
+    @property
+    def periodic(self) -> tuple[bool, bool, bool]:
+        """Along which lattice vectors the atoms repeat."""
+        if self.pbc is not None:
+            return self.pbc
+        repeats = self.cell is not None
+        return repeats, repeats, repeats
+
+    def check_free_cell(self, moves: str, hold: str) -> None:
+        """Look whether the cell may move.
+
+        Args:
+            moves: the argument that asks for it, and that it does, for the message.
+            hold: what to do to hold the cell.
+
+        Raises:
+            ValueError: no cell, one that the energy does not depend on or that ends in a vacuum, or fixed atoms.
+        """
+        if self.cell is None:
+            raise ValueError(f"{moves}, but the surface has none; give Surface(..., cell=), or {hold}.")
+        if self.takes_positions_only or not getattr(self.energy_fn, "sees_cell", True):
+            raise ValueError(
+                f"{moves}, but the energy function does not see it, so nothing would hold it; give one of the form "
+                f"energy_fn(positions, cell, graph), or {hold}."
+            )
+        if any(self.fixed or ()):
+            raise ValueError(f"{moves} and all atoms with it, so none can be fixed; free them, or {hold}.")
+        if not all(self.periodic):
+            raise ValueError(
+                f"{moves}, but atoms repeat along {sum(self.periodic)} of its three vectors (pbc {self.periodic}), and a "
+                f"strain into the vacuum has no energy of its own; {hold}, or give a cell that repeats along all."
+            )
 
     def check(self, positions: Any, name: str = "positions", ndim: int = 2) -> Array:
         """Positions as an array of JAX's float, checked against the number of atoms.
@@ -175,11 +218,26 @@ class Surface(eqx.Module):
             return None
         return neighbors.update(jax.lax.stop_gradient(positions), self.cell if cell is None else cell)
 
-    def at_rest(self, positions: Array) -> Surface:
-        """The surface with the neighbours of one place, in rows as short as they may be where that can be had."""
-        if hasattr(self.neighbors, "tight") and is_concrete(positions, self.cell):
-            return self.with_neighbors(self.neighbors.tight(positions, self.cell))
-        return self.with_neighbors(self.renew(self.neighbors, positions))
+    def at_rest(self, positions: Array) -> tuple[Surface, Array]:
+        """The surface with the neighbours of one place, in rows as short as may be where that can be had, and the place.
+
+        The place is NaN where neighbours are lacking and nobody can look for them any more, under a transformation: what is
+        computed there must not pass for a result.
+        """
+        if self.neighbors is None:
+            return self, positions
+        known = is_concrete(positions, self.cell)
+        if known and hasattr(self.neighbors, "tight"):
+            return self.with_neighbors(self.neighbors.tight(positions, self.cell)), positions
+        around = self.renew(self.neighbors, positions)
+        if known and is_concrete(around.overflowed) and bool(around.overflowed):
+            around = self.neighbors.grow(positions, self.cell)
+        return self.with_neighbors(around), jnp.where(around.overflowed, jnp.nan, positions)
+
+    def frozen(self) -> Surface:
+        """The same surface, a constant to derivatives: what a search runs on, which is not unrolled."""
+        arrays, static = eqx.partition(self, eqx.is_array)
+        return eqx.combine(jax.lax.stop_gradient(arrays), static)
 
     def carried(self, neighbors: Any, positions: Array, cell: Any = None) -> tuple[Any, Any]:
         """What a loop that renews the neighbours carries: their arrays, of the types that they will have, and the rest."""

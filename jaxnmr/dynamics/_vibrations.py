@@ -30,7 +30,8 @@ class Vibrations(eqx.Module):
         eigenvalues: λ, eV/(Å² amu), ascending, rigid motions as zeros among them; only the lowest if so asked.
         modes: v, orthonormal and mass-weighted, (mode, atom, dimension).
         residuals: norm of what the matrix makes of a mode beyond λ v; the full matrix has an eigenvalue within this
-            distance of λ. Zero for a full Hessian; for a partial one it is the pull on atoms left out.
+            distance of λ. Zero for a full Hessian; for a partial one it is the pull on atoms left out; for the lowest modes
+            what the Lanczos steps have left as well.
         hessian: eV/Å², (coordinate, coordinate), of the coordinates that move; None where only the lowest were sought.
         log_determinant: ln |det| of the matrix with rigid motion removed: Σ ln |λ|; differentiable where modes cross.
         inertia: of a molecule, amu Å², (3, 3); None otherwise.
@@ -141,8 +142,9 @@ def vibrations(
         rigid: "molecule", "crystal" or "none": which motions cost no energy and are projected out; by default from cell,
             dimension and fixed atoms.
         lowest: only so many of the softest modes, by Lanczos steps without a matrix, for large systems; see `residuals`.
+            Modes of one frequency are found each for itself, in rounds of steps.
         max_force: refuse a point where a force is larger, eV/Å; None: do not look.
-        steps: products of the Hessian for `lowest`; 20 times the number of modes unless given.
+        steps: products of the Hessian for `lowest` in each round; 20 times the number of modes, 60 at least, unless given.
         seed: of the first Lanczos vector.
         columns: of the Hessian, computed side by side.
 
@@ -159,10 +161,7 @@ def vibrations(
     moving = np.flatnonzero(np.repeat(~np.asarray(surface.fixed or [False] * len(positions)), positions.shape[1]))
     if lowest is not None and not 0 < lowest <= len(moving):
         raise ValueError(f"lowest: got {lowest}; give 1 to {len(moving)}.")
-    surface = surface.at_rest(positions)
-    if surface.neighbors is not None and not is_concrete(positions, surface.cell):
-        # Nobody can grow the list here; what lacks neighbours must not pass for a result.
-        positions = jnp.where(surface.neighbors.overflowed, jnp.nan, positions)
+    surface, positions = surface.at_rest(positions)
     if lowest is None:
         result = _dense(surface, positions, kind, tuple(moving.tolist()), columns)
     else:
@@ -240,9 +239,19 @@ def _softest(surface: Surface, positions: Array, kind: Rigid, count: int, steps:
         """Rigid motion and fixed atoms, which rounding brings in, are put above everything."""
         return product(v) + above * (v - inside(v))
 
-    start = inside(jax.random.normal(jax.random.key(seed), (positions.size,), positions.dtype))
-    above = 2 * jnp.linalg.norm(product(start)) / jnp.linalg.norm(start)
+    def start(number: Array) -> Array:
+        key = jax.random.fold_in(jax.random.key(seed), number)
+        return inside(jax.random.normal(key, (positions.size,), positions.dtype))
+
+    tried = start(jnp.zeros((), jnp.int32))
+    above = 2 * jnp.linalg.norm(product(tried)) / jnp.linalg.norm(tried)
     values, modes, residuals = lowest_modes(lifted, start, count, steps)
+    if any(surface.fixed or ()):
+        # What the modes pull on atoms that are held: the part that the projected operator cannot see.
+        whole = jax.lax.map(
+            lambda v: surface.hessian_product(positions, v.reshape(positions.shape) / root) / root * (1 - free), modes
+        )
+        residuals = jnp.sqrt(residuals**2 + jnp.sum(whole**2, axis=(1, 2)))
     energy, gradient = surface.value_and_gradient(positions)
     return Vibrations(
         energy=energy,

@@ -1,5 +1,6 @@
 """Saddles: the known ones, verified by their modes and by what lies on both sides."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -53,3 +54,22 @@ def test_two_negative_modes_and_none_are_named():
         dimer(bowl, np.array([[0.3, 0.1]]), np.ones(2))
     with pytest.raises(ValueError, match=r"positions: 1 atoms came, but the surface has 2"):
         dimer(Surface(bowl, masses=[1.0, 1.0]), np.array([[0.3, 0.1]]))
+
+
+def test_two_equal_negative_modes_are_counted_without_a_matrix(monkeypatch):
+    """In large systems too: one vector's steps see one of two equal modes; what steps too few leave open is not counted."""
+    monkeypatch.setattr("jaxnmr.dynamics._dimer._DENSE", 0)
+    at, given = np.zeros((2, 3)), dict(rigid="none", sides=False, throw=False, max_steps=3)
+
+    def bowl(*curvatures):
+        return lambda r: 0.5 * jnp.sum(jnp.asarray(curvatures) * r.ravel() ** 2)
+
+    axis = np.array([[1.0, 1e-3, 0], [0, 0, 0]])
+    twice, once = bowl(-1.0, -1.0, 0.5, 1.0, 2.0, 40.0), bowl(-1.0, 0.1, 0.1, 1.0, 2.0, 40.0)
+    assert int(dimer(twice, at, axis, **given).n_negative) == 2
+    assert int(dimer(once, at, axis, **given).n_negative) == 1
+    monkeypatch.setattr("jaxnmr.dynamics._dimer._LANCZOS", 2)
+    again = bowl(-1.0, 0.1, 0.1, 1.0, 2.0, 40.0)
+    assert int(dimer(again, at, axis, **given).n_negative) == -1
+    with pytest.raises(SearchError, match=r"could not tell whether a second mode is negative"):
+        dimer(again, at, axis, **{**given, "throw": True})

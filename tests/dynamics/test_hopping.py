@@ -1,10 +1,13 @@
 """Minima hopping: known global minima, what counts as one structure, and what is written down on the way."""
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnmr.dynamics import Surface, fingerprint, minima_hopping, minimise
+from jaxnmr.dynamics import Status, Surface, fingerprint, minima_hopping, minimise
+from jaxnmr.dynamics._escape import hop
 from jaxnmr.dynamics._hopping import _in_one_piece, _widest_gap
 from jaxnmr.structure import NeighborList, Structure
 from tests.systems.surfaces import (
@@ -109,3 +112,34 @@ def test_bad_input_is_named():
         minima_hopping(lennard_jones, cluster(7, 0), max_steps=2)
     with pytest.raises(ValueError, match=r"dt: got -1"):
         minima_hopping(lennard_jones, cluster(7, 0), dt=-1.0, max_steps=3000)
+
+
+class Loose(eqx.Module):
+    """Neighbours of a surface that needs none."""
+
+    graph: None = None
+    overflowed: jax.Array = eqx.field(default_factory=lambda: jnp.asarray(False))
+
+    def update(self, positions, cell=None):
+        return self
+
+    def grow(self, positions, cell=None):
+        return self
+
+
+def test_hops_made_again_are_counted(monkeypatch):
+    """What a list too short has cost belongs to the evaluations."""
+    spent = []
+
+    def overflowing(*args):
+        low, prints, cost = hop(*args)
+        spent.append(int(np.sum(cost)))
+        if len(spent) == 1:
+            low = eqx.tree_at(lambda m: m.code, low, jnp.full_like(low.code, int(Status.OVERFLOW)))
+        return low, prints, cost
+
+    monkeypatch.setattr("jaxnmr.dynamics._hopping.hop", overflowing)
+    surface = Surface(lambda r, h, g: lennard_jones(r), neighbors=Loose())
+    start = minimise(surface, cluster(4, 0), max_force=1e-4, max_steps=3000)
+    found = minima_hopping(surface, start.positions, hops=1)
+    assert len(spent) == 2 and found.evaluations == sum(spent) + 1

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from jaxnmr.dynamics import Surface, dimer, minimise
+from jaxnmr.dynamics import LBFGS, Surface, dimer, minimise, neb, stationary
+from tests.dynamics.test_minimise import Row, pulled
+from tests.dynamics.test_neb import bistable
 from tests.systems.surfaces import MB_MINIMA, MB_SADDLES, MULLER_BROWN, muller_brown_of
 
 
@@ -68,3 +70,97 @@ def test_cell_moves_the_minimum():
         return minimise(surface, np.zeros((2, 3)), max_force=1e-9).positions[:, 0]
 
     np.testing.assert_allclose(jax.jacobian(where)(jnp.asarray(4.0)), [0.25, 0.75], rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_second_derivatives(dtype):
+    """A bond of length l along an axis, and turned: l² has the second derivative 2, through rigid motions."""
+    bond = lambda length, r: 15 * (jnp.sqrt(jnp.sum((r[1] - r[0]) ** 2)) - length) ** 2  # noqa: E731
+    digits = 1e-9 if dtype == np.float64 else 1e-4
+    for end in ([1.2, 0, 0], [0.3, 0.4, np.sqrt(1.44 - 0.25)]):
+        at = np.array([[0, 0, 0], end], dtype)
+
+        def squared(length, at=at):
+            r = stationary(Surface(Partial(bond, length)), at)
+            return jnp.sum((r[1] - r[0]) ** 2)
+
+        length = jnp.asarray(1.2, dtype)
+        np.testing.assert_allclose(jax.grad(squared)(length), 2.4, rtol=digits)
+        np.testing.assert_allclose(jax.grad(jax.grad(squared))(length), 2.0, rtol=digits)
+        np.testing.assert_allclose(jax.jacfwd(jax.jacfwd(squared))(length), 2.0, rtol=digits)
+
+
+def test_soft_modes_follow_in_single_precision():
+    """A spring 3e-5 of the stiffest, below the root of float32's precision, still holds what is tied to it."""
+    tied = lambda a, r: 50 * r[0, 0] ** 2 + 1.5e-3 * (r[0, 1] - a) ** 2  # noqa: E731
+    where = lambda a: stationary(Surface(Partial(tied, a)), np.array([[0.0, 1.0]], np.float32))[0, 1]  # noqa: E731
+    np.testing.assert_allclose(jax.grad(where)(jnp.float32(1.0)), 1.0, rtol=1e-5)
+
+
+def test_held_atoms_and_planes_leave_their_own_rigid_motions():
+    """A bond in a plane, free or with one end held: what turns about that end does not hinder the derivative."""
+    bond = lambda length, r: (jnp.sqrt(jnp.sum((r[1] - r[0]) ** 2)) - length) ** 2  # noqa: E731
+    for at, fixed in (([[0.0, 0], [0.6, 0.8]], None), ([[0.0, 0, 0], [0, 0.6, 0.8]], [True, False])):
+
+        def end(length, at=at, fixed=fixed):
+            r = stationary(Surface(Partial(bond, length), fixed=fixed), np.array(at))
+            return jnp.sum((r[1] - r[0]) ** 2), jnp.sum(jnp.abs(r[0]))
+
+        apart, moved = jax.jacfwd(end)(1.0)
+        np.testing.assert_allclose(apart, 2.0, rtol=1e-9)
+        assert fixed is None or moved == 0
+
+
+def test_a_list_made_elsewhere_is_renewed():
+    """Neighbours that came into reach on the way down count in the derivative; without room for them there is none."""
+    away = np.array([[0.0, 0, 0], [2.5, 0, 0], [0, 3.2, 0], [0, 0, 3.4], [-3.6, 0, 0]])
+    energy = lambda a, r, h, g: pulled(r, h, g) + a * jnp.sum((r - away) ** 2)  # noqa: E731
+    wide = Row(jnp.full(4, 5), jnp.asarray(False))  # as for atoms far apart: room, and nobody in it
+    surface = lambda a, row: Surface(Partial(energy, a), neighbors=row)  # noqa: E731
+    low = minimise(surface(0.3, wide), away, max_force=1e-8).positions
+    assert np.linalg.norm(low[1:] - low[:1], axis=1).max() < 2
+    reach = lambda r: jnp.sum((r[2:] - r[:1]) ** 2 * jnp.asarray([[1.0, 2.0, 3.0]]))  # noqa: E731
+    through = jax.grad(lambda a: reach(minimise(surface(a, wide), low, max_force=1e-6).positions))(0.3)
+    after = jax.grad(lambda a: reach(stationary(surface(a, wide), low)))(0.3)
+    assert abs(float(after)) > 1e-3
+    np.testing.assert_allclose(after, through, rtol=1e-6)
+    short = Row(jnp.full(2, 5), jnp.asarray(False))
+    assert np.isnan(np.asarray(jax.jit(lambda r: stationary(surface(0.3, short), r))(low))).all()
+    with pytest.raises(ValueError, match=r"positions: got shape .* one point"):
+        stationary(surface(0.3, wide), np.stack([low, low]))
+
+
+def test_the_barrier_of_a_band_in_its_parameters():
+    """The climbing image's and the end's own derivative, with no unrolling; a second derivative is refused with advice."""
+    amplitudes = jnp.asarray(MULLER_BROWN["A"])
+    ends = [np.array([MB_MINIMA[name][0]]) for name in "AC"]
+    settings = dict(images=5, max_force=0.5, climb_below=20.0, optimiser=LBFGS(max_step=0.05, curvature=1000.0))
+
+    def barrier(a):
+        return neb(Surface(Partial(muller_brown_of, a)), *ends, end_force=None, **settings).barrier
+
+    at = lambda name, known: jax.grad(muller_brown_of)(amplitudes, jnp.asarray([known[name][0]]))  # noqa: E731
+    exact = at("ts1", MB_SADDLES) - at("A", MB_MINIMA)
+    # A force of 0.5 leaves 1e-3 of the place.
+    np.testing.assert_allclose(jax.grad(barrier)(amplitudes), exact, atol=5e-3 * np.abs(exact).max())
+    with pytest.raises(NotImplementedError, match=r"first derivatives only; differentiate `dimer` at `path.top`"):
+        jax.hessian(barrier)(amplitudes)
+
+
+def test_a_saddle_in_space_in_its_parameters():
+    """Three atoms: energy and shape of the saddle between two bonds, against saddles searched anew."""
+    start = np.array([[1.3, 0.25, 0.1], [0.0, 0, 0], [2.6, 0, 0.05]])
+    across = np.array([[1.0, 0, 0], [0, 0, 0], [0, 0, 0]])
+
+    def observed(depth):
+        surface = Surface(Partial(lambda d, r: bistable(r) + d * jnp.sum((r[0] - r[1]) ** 2), depth))
+        top = dimer(surface, start, across, max_force=1e-9, sides=False)
+        apart = jnp.sqrt(jnp.sum((top.positions[:1] - top.positions[1:]) ** 2, axis=1))
+        return jnp.concatenate([top.energy[None], apart])
+
+    exact = jax.jacfwd(observed)(0.05)
+    differences = (observed(0.051) - observed(0.049)) / 2e-3
+    # h² of third derivatives, and the directions in which nothing but rigid motion leads do not matter.
+    np.testing.assert_allclose(exact, differences, rtol=2e-4)
+    back = jax.grad(lambda d: observed(d)[1])(0.05)
+    np.testing.assert_allclose(back, exact[1], rtol=1e-9)

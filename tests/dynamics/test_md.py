@@ -24,6 +24,7 @@ from jaxnmr.dynamics import (
     read_trajectory,
 )
 from jaxnmr.dynamics._md import _writers
+from jaxnmr.errors import JaxnmrWarning
 from jaxnmr.structure import NeighborList, Structure, read
 from jaxnmr.units import AMU, BOLTZMANN_IN_EV, ELECTRON_VOLT
 from tests.systems.surfaces import cut_lennard_jones, cut_lennard_jones_of_all, lennard_jones
@@ -431,7 +432,7 @@ def test_bad_input_is_named(tmp_path):
         (dict(steps=10, temperature=-3.0), r"temperature: got -3.0"),
         (dict(steps=10, frame_every=15), r"frame_every: got 15; give a multiple of every, 10"),
         (dict(steps=10, velocities=np.zeros(2)), r"velocities: got shape \(2,\)"),
-        (dict(steps=10, method=NPT(1.0)), r"method: NPT moves a cell"),
+        (dict(steps=10, method=NPT(1.0)), r"method: NPT moves a cell, but the surface has none"),
         (dict(steps=10, trajectory=tmp_path / "a.xyz"), r"trajectory: files hold positions in space"),
         (dict(steps=10, resume=tmp_path / "a.npz"), r"positions: give either"),
     ):
@@ -445,3 +446,45 @@ def test_bad_input_is_named(tmp_path):
         md(uneven, start, steps=10)
     with pytest.raises(ValueError, match=r"name: got 'entropy'"):
         md(surface, start, steps=10, units=REDUCED).mean("entropy")
+
+
+def test_a_run_goes_on_only_on_its_own_surface(tmp_path):
+    """Another potential has another energy at the saved positions; a cell that has moved has its own; steps only add."""
+    path, start = tmp_path / "run.npz", np.random.default_rng(0).normal(size=(2, 8, 3)) * 0.3
+    given = dict(dt=0.1, every=10, units=REDUCED, seed=2)
+    method = NPT(0.5, 0.02, friction=0.5, period=6.0, cell_friction=0.5)
+    surface = Surface(elastic, masses=np.ones(8), cell=REFERENCE)
+    whole = md(surface, start, method, steps=60, **given)
+    md(surface, start, method, steps=40, checkpoint=path, **given)
+    np.testing.assert_array_equal(md(surface, None, method, steps=60, resume=path, **given).energy, whole.energy)
+    other = Surface(lambda r, h, g: 1.01 * elastic(r, h, g), masses=np.ones(8), cell=REFERENCE)
+    with pytest.raises(ValueError, match=r"resume: .* was written on another surface: its last energy of replica \d is"):
+        md(other, None, method, steps=60, resume=path, **given)
+    with pytest.raises(ValueError, match=r"steps: got 20, in all; .* was written after 40, give at least that"):
+        md(surface, None, method, steps=20, resume=path, **given)
+    assert len(md(surface, None, method, steps=40, resume=path, **given).time) == 4
+
+
+def test_a_cold_bath_is_told():
+    """A step just below the limit of stability: no drift and no explosion, but hydrogens that are cold by (ω dt)²/4."""
+    surface = Surface(springs, species=["C", "O", "H", "H"])
+    starts = np.zeros((16, 4, 3)) + 0.05 * np.random.default_rng(0).normal(size=(16, 4, 3))
+    with pytest.warns(JaxnmrWarning, match=r"mean temperature is \d+\.\d % below the bath's.*dt, 5, is too large"):
+        run = md(surface, starts, Langevin(300.0, 0.05), steps=400, dt=5.0, every=4)
+    assert run.ending is Ending.FINISHED
+
+
+def test_given_velocities_do_not_move_the_whole():
+    """Their common part is taken off where the momentum is kept at zero, and left where it is not."""
+    surface, at = Surface(springs, masses=np.array([1.0, 2.0, 3.0, 4.0])), np.zeros((4, 3))
+    pushed = np.tile([0.1, 0.0, -0.2], (4, 1))
+    given = dict(steps=10, dt=1e-3, velocities=pushed, units=REDUCED)
+    assert np.abs(md(surface, at, **given).state.velocities).max() < 1e-12
+    np.testing.assert_allclose(md(surface, at, centred=False, **given).state.velocities, pushed, atol=1e-9)
+
+
+def test_the_replica_that_went_wrong_is_named():
+    surface = Surface(lennard_jones, np.ones(2))
+    starts = np.array([[[0.0, 0, 0], [1.2, 0, 0]], [[0.0, 0, 0], [0.0, 0, 0]], [[0.0, 0, 0], [1.3, 0, 0]]])
+    with pytest.raises(MotionError, match=r"md: stopped by replica 1 before its first sample: an energy is not finite"):
+        md(surface, starts, steps=10, dt=1e-3, units=REDUCED, centred=False)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnmr.dynamics import FIRE, SearchError, Status, Surface, from_ase, from_jax_md, minimise, neb
+from jaxnmr.dynamics import FIRE, NPT, SearchError, Status, Surface, from_ase, from_jax_md, md, minimise, neb
 from jaxnmr.structure import NeighborList, Structure
 from tests.systems.surfaces import (
     LJ7_MINIMA,
@@ -184,7 +184,7 @@ def test_failures_say_what_would_do():
         minimise(muller_brown, np.full((1, 2), np.nan))
     with pytest.raises(ValueError, match=r"positions: 2 atoms came, but the surface has 3"):
         minimise(Surface(lennard_jones, masses=np.ones(3)), np.zeros((2, 3)))
-    with pytest.raises(ValueError, match=r"max_stress: the surface has no cell"):
+    with pytest.raises(ValueError, match=r"max_stress: moves the cell, but the surface has none"):
         minimise(lennard_jones, np.zeros((2, 3)), max_stress=1e-4)
     with pytest.raises(ValueError, match=r"pressure: got 1.0 with a fixed cell"):
         minimise(lennard_jones, np.zeros((2, 3)), pressure=1.0)
@@ -201,3 +201,19 @@ def test_single_precision():
     found = minimise(muller_brown, np.array([[-0.5, 1.4]], np.float32), max_force=0.01)
     assert found.positions.dtype == jnp.float32
     np.testing.assert_allclose(found.positions[0], MB_MINIMA["A"][0], atol=1e-4)
+
+
+def test_a_cell_that_cannot_move_is_refused():
+    """What constant pressure refuses, a search of a free cell refuses too."""
+    cell, at = 3 * np.eye(3), np.zeros((2, 3))
+    volume = lambda r, h, g: (jnp.abs(jnp.linalg.det(h)) - 30.0) ** 2 + 0 * r.sum()  # noqa: E731
+    for surface, message in (
+        (Surface(lambda r: 0 * r.sum(), cell=cell), r"does not see it"),
+        (Surface(volume, cell=cell, fixed=[True, False]), r"none can be fixed; free them"),
+        (Surface(volume, cell=cell, pbc=(True, True, False)), r"repeat along 2 of its three vectors .*vacuum"),
+        (Surface(volume), r"the surface has none"),
+    ):
+        with pytest.raises(ValueError, match=r"max_stress: .*" + message):
+            minimise(surface, at, max_stress=1e-3)
+        with pytest.raises(ValueError, match=r"method: .*" + message):
+            md(surface, at, NPT(300.0), steps=10)

@@ -96,3 +96,23 @@ def test_bad_input(cluster):
         vibrations(Surface(lennard_jones, masses=np.ones(7)), positions, rigid="solid")
     with pytest.raises(ValueError, match=r"no standard weight is known of Lr"):
         Surface(lennard_jones, species=["Lr"])
+
+
+def test_softest_modes_of_a_partial_hessian_know_their_error():
+    """One of two coupled particles held: without a matrix too the residual is the pull of 1 on the held one."""
+    springs = lambda r: 0.5 * r[:, 0] @ jnp.asarray([[1.0, 1.0], [1.0, 1.5]]) @ r[:, 0]  # noqa: E731
+    surface = Surface(springs, masses=[1.0, 1.0], fixed=[False, True])
+    found, whole = vibrations(surface, np.zeros((2, 1)), lowest=1), vibrations(surface, np.zeros((2, 1)))
+    np.testing.assert_allclose(found.residuals, 1.0, rtol=1e-9)
+    np.testing.assert_allclose(found.errors, whole.errors, rtol=1e-9)
+
+
+def test_softest_modes_of_one_frequency_are_all_found():
+    """Two equal pairs and more: each of them counts, however many."""
+    values = np.array([-1.0, -1.0, 0.5, 0.5, 0.5, 2.0, 3.0, 5.0, 7.0, 11.0])
+    bowl = lambda r: 0.5 * jnp.sum(jnp.asarray(values) * r[:, 0] ** 2)  # noqa: E731
+    found = vibrations(Surface(bowl, masses=np.ones(10)), np.zeros((10, 1)), lowest=6)
+    np.testing.assert_allclose(found.eigenvalues, values[:6], atol=1e-9)
+    modes = np.asarray(found.modes[..., 0])
+    np.testing.assert_allclose(modes @ modes.T, np.eye(6), atol=1e-9)
+    assert np.asarray(found.residuals).max() < 1e-8
