@@ -31,25 +31,30 @@ GPA = 1 / 160.2176634
 
 @dataclass(frozen=True)
 class Job:
-    """A potential, files to write, and how to report."""
+    """A potential, files to write, and how to report; `before` is when each file that was there had been written."""
 
     model: Path
     files: tuple[Path, ...]
     as_json: bool
     began: float
     heard: list[str]
+    before: dict[Path, int]
 
     def named(self, suffixes: Sequence[str]) -> list[Path]:
         """Files with one of these endings."""
         return [path for path in self.files if path.suffix.lower() in suffixes]
 
+    def written(self) -> list[Path]:
+        """Files that are there and are not those of an earlier run."""
+        return [path for path in self.files if path.exists() and path.stat().st_mtime_ns != self.before.get(path)]
+
     def finish(self, report: dict[str, Any], error: str | None = None) -> None:
         """Report on stdout if asked; exit status 3 with a line on stderr where the aim was missed."""
-        for path in self.files:
-            if path.exists():
-                say(f"wrote {path}")
+        written = self.written()
+        for path in written:
+            say(f"wrote {path}")
         if self.as_json:
-            report |= {"seconds": time.perf_counter() - self.began, "files": [str(path) for path in self.files]}
+            report |= {"seconds": time.perf_counter() - self.began, "files": [str(path) for path in written]}
             report |= {"error": error, "warnings": self.heard}
             typer.echo(json.dumps(report, indent=2))
         if error is not None:
@@ -74,7 +79,8 @@ def job(
         raise Failure("output: a file is named twice; name each once.")
     if x64:
         jax.config.update("jax_enable_x64", True)
-    return Job(model, tuple(files), as_json, began, [])
+    before = {path: path.stat().st_mtime_ns for path in files if path.exists()}
+    return Job(model, tuple(files), as_json, began, [], before)
 
 
 def check_file(path: Path, endings: Sequence[str], force: bool, name: str) -> None:

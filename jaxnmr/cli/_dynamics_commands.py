@@ -135,8 +135,12 @@ def neb(
     max_force: NearestForce = 0.02,
     max_steps: Steps = 500,
     match: Annotated[int, typer.Option(help="How many ways of naming like atoms of the end to try; 0: as they are.")] = 0,
-    keep_ends: Annotated[bool, typer.Option("--keep-ends", help="Take the ends as they are; by default minimised.")] = False,
-    saddle: Annotated[bool, typer.Option("--saddle", help="Refine the top to a saddle and verify it.")] = False,
+    keep_ends: Annotated[
+        bool, typer.Option("--keep-ends", help="Take the ends as they are, minima already; by default minimised.")
+    ] = False,
+    saddle: Annotated[
+        bool, typer.Option("--saddle", help="Refine the top to a saddle, and go down both its sides to see what it joins.")
+    ] = False,
     force: Force = False,
     x64: Double = True,
     as_json: Json = False,
@@ -144,7 +148,7 @@ def neb(
     """Find the path between two minima, and the barrier on it.
 
     Writes the images (.xyz, .extxyz; with --saddle the saddle beside them as NAME-saddle) and a picture (.png, .pdf, .svg)
-    of the energies.
+    of the energies. The atoms are in the order of START.
 
     Exit status: 0 where the path was found, 1 where a package is missing, 2 for bad input, 3 where it was not (what was
     reached is written).
@@ -154,8 +158,11 @@ def neb(
         from jaxnmr.cli import _dynamics, _ways
 
         endings = (".xyz", ".extxyz", *_dynamics.PICTURES)
-        job = _dynamics.job(model, output, endings, force=force, x64=x64, as_json=as_json, began=began)
-        _ways.neb(job, start, end, images, max_force, max_steps, match, keep_ends=keep_ends, saddle=saddle)
+        beside = [name.with_stem(f"{name.stem}-saddle") for name in output if name.suffix.lower() in endings[:2]]
+        files = [*output, *(beside if saddle else [])]
+        job = _dynamics.job(model, files, endings, force=force, x64=x64, as_json=as_json, began=began)
+        saddles = tuple(beside) if saddle else None
+        _ways.neb(job, start, end, images, max_force, max_steps, match, keep_ends=keep_ends, saddles=saddles)
 
 
 def rates(
@@ -168,7 +175,9 @@ def rates(
     ] = None,
     tunnelling: Tunnelling = Tunnelling.none,
     classical: Annotated[bool, typer.Option("--classical", help="Classical oscillators.")] = False,
-    degeneracy: Annotated[float, typer.Option(help="Equivalent ways over such saddles.")] = 1.0,
+    degeneracy: Annotated[float, typer.Option(help="Equivalent ways over such saddles; or by symmetry numbers.")] = 1.0,
+    symmetry: Annotated[float, typer.Option(help="Rotational symmetry number of the minimum.")] = 1.0,
+    saddle_symmetry: Annotated[float, typer.Option(help="Of the saddle.")] = 1.0,
     refine: Annotated[
         bool, typer.Option("--refine/--as-is", help="Minimise the one, search the saddle near the other.")
     ] = True,
@@ -188,5 +197,13 @@ def rates(
 
         job = _dynamics.job(model, output or [], _dynamics.PICTURES, force=force, x64=x64, as_json=as_json, began=began)
         _ways.rates(
-            job, minimum, saddle, temperatures_k, tunnelling.value, classical=classical, degeneracy=degeneracy, refine=refine
+            job,
+            minimum,
+            saddle,
+            _ways.temperatures(temperatures_k),
+            tunnelling.value,
+            classical=classical,
+            degeneracy=degeneracy,
+            symmetries=(symmetry, saddle_symmetry),
+            refine=refine,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,13 @@ import jaxnmr as jn
 from jaxnmr.cli._dynamics import PICTURES, Job, busy, draw, moved, surface_of
 from jaxnmr.cli._say import Failure, say
 from jaxnmr.dynamics import SearchError
+from jaxnmr.errors import warn
 from jaxnmr.units import BOLTZMANN_IN_EV
 
-__all__ = ["neb", "rates"]
+__all__ = ["neb", "rates", "temperatures"]
+
+# Å; two descents into one minimum end so near to each other, two minima are farther apart.
+_SAME = 0.2
 
 
 def neb(
@@ -26,77 +31,160 @@ def neb(
     match: int,
     *,
     keep_ends: bool,
-    saddle: bool,
+    saddles: tuple[Path, ...] | None,
 ) -> None:
-    """Read, find the path, write."""
+    """Read, find the path, write; `saddles` are the files for the saddle, None where none is asked for."""
     first, last = jn.structure.read(start), jn.structure.read(end)
     _same_atoms(first, last, match > 0)
-    error, refined, found = None, None, None
+    order = _like(first.species, last.species)
+    error: str | None = None
+    refined: Any = None
+    found: Any = None
+    report: dict[str, Any] = {}
     with busy(job, "searching the path"):
         surface = surface_of(job, first)
         try:
-            ends: list[Any] = [first.positions, last.positions]
+            ends: list[Any] = [first.positions, np.asarray(last.positions)[order]]
             if not keep_ends:
-                ends = [jn.dynamics.minimise(surface, r, max_force=min(max_force, 0.01)).positions for r in ends]
+                # Finer where they are to be recognised at the foot of the saddle: soft modes leave atoms far from a minimum.
+                goal = min(max_force, 0.01 if saddles is None else 1e-3)
+                ends = [jn.dynamics.minimise(surface, r, max_force=goal).positions for r in ends]
+            if match:
+                _not_renamed(surface, *ends)
             found = jn.dynamics.neb(
-                surface, *ends, images=images, max_force=max_force, max_steps=max_steps, match=match, end_force=None
+                surface,
+                *ends,
+                images=images,
+                max_force=max_force,
+                max_steps=max_steps,
+                match=match,
+                end_force=0.1 if keep_ends else None,
             )
-            if saddle:
-                refined = jn.dynamics.dimer(surface, found.top, found.tangent, sides=False)
+            if saddles is not None:
+                refined = jn.dynamics.dimer(surface, found.top, found.tangent)
         except SearchError as stopped:
             error = str(stopped)
-            if found is None and hasattr(stopped.result, "barrier"):
+            if isinstance(stopped.result, jn.dynamics.Path):
                 found = stopped.result
-    report: dict[str, Any] = {"converged": error is None, "barrier_ev": None}
-    path: Any = found
-    if path is not None:
-        report |= {
-            "barrier_ev": float(path.barrier),
-            "back_barrier_ev": float(path.back_barrier),
-            "energies_ev": np.asarray(path.energies - path.energies[0]).tolist(),
-            "length_a": np.asarray(path.arc).tolist(),
-            "max_force_ev_a": float(path.max_force),
-            "evaluations": int(path.evaluations),
-        }
-        say(f"barrier {path.barrier:.4f} eV, back {path.back_barrier:.4f} eV, {path.evaluations} evaluations")
+            elif getattr(stopped.result, "sides", None) is not None:
+                refined = stopped.result  # a saddle all the same: only a way down from it did not end
+        if refined is not None and found is not None:
+            report = _joined(surface, refined, found)
+    if found is not None:
+        report = _of_path(found) | report
+        if found.order is not None:
+            report["order"] = order[found.order].tolist()
+        say(f"barrier {found.barrier:.4f} eV, back {found.back_barrier:.4f} eV, {found.evaluations} evaluations")
         for name in job.named((".xyz", ".extxyz")):
-            jn.structure.write([moved(first, r) for r in path.positions], name)
-            if refined is not None:
-                moved(first, refined.positions).write(name.with_stem(f"{name.stem}-saddle"))
+            if name not in (saddles or ()):
+                jn.structure.write([moved(first, r) for r in found.positions], name)
         for name in job.named(PICTURES):
-            draw(path.plot(), name)
-    if refined is not None and path is not None:
-        report |= {"saddle_ev": float(refined.energy - path.energies[0]), "saddle_curvature": float(refined.curvature)}
+            draw(found.plot(), name)
+    if refined is not None:
+        for name in saddles or ():
+            moved(first, refined.positions).write(name)
         say(f"saddle {report['saddle_ev']:.4f} eV above the start, curvature {refined.curvature:.3f} eV/Å²")
-    job.finish(report, error)
+    job.finish({"converged": error is None, "barrier_ev": None} | report, error)
+
+
+def _of_path(found: Any) -> dict[str, Any]:
+    return {
+        "barrier_ev": float(found.barrier),
+        "back_barrier_ev": float(found.back_barrier),
+        "energies_ev": np.asarray(found.energies - found.energies[0]).tolist(),
+        "length_a": np.asarray(found.arc).tolist(),
+        "max_force_ev_a": float(found.max_force),
+        "evaluations": int(found.evaluations),
+    }
+
+
+def _like(first: Sequence[str], last: Sequence[str]) -> np.ndarray:
+    """Which atom of the end to take for each of the start, the n-th of an element for the n-th."""
+    order = np.empty(len(first), int)
+    order[np.argsort(first, kind="stable")] = np.argsort(last, kind="stable")
+    return order
+
+
+def _not_renamed(surface: Any, first: Any, last: Any) -> None:
+    """A jump between two places of like atoms ends where it began, once the atoms may change names."""
+    nearest = _apart(surface, first, last, among=None)
+    if nearest < _SAME:
+        raise Failure(
+            f"match: with like atoms renamed the end is the start ({nearest:.2g} Å away), and there is no path to find. To "
+            "see the atoms change places, write the end with its atoms in the order of the start and leave out --match."
+        )
+
+
+def _apart(surface: Any, first: Any, other: Any, among: Sequence[int] | None = ()) -> float:
+    """Farthest that an atom of one place is from itself in the other, Å; turned onto it where that costs nothing."""
+    cell, pbc = surface.cell, surface.periodic
+    (nearest,) = jn.dynamics.match_endpoints(first, other, surface.species, cell, among=among, pbc=pbc)
+    return float(np.linalg.norm(nearest.positions - np.asarray(first), axis=1).max())
+
+
+def _joined(surface: Any, saddle: Any, path: Any) -> dict[str, Any]:
+    """Whether the ways down from the saddle lead to the ends of the path; a warning where they do not."""
+    ends, sides = (path.positions[0], path.positions[-1]), saddle.sides
+    apart = np.array([[_apart(surface, r, side) for side in sides.positions] for r in ends])
+    # Each end from its own side, whichever way round.
+    way = min(([0, 1], [1, 0]), key=lambda way: apart[[0, 1], way].max())
+    near, levels = apart[[0, 1], way], np.asarray(sides.energy - path.energies[0])[way]
+    joins = bool(near.max() < _SAME)
+    if not joins:
+        warn(
+            f"saddle: leads down to minima at {levels[0]:+.4f} and {levels[1]:+.4f} eV from the start, {near[0]:.2f} Å from "
+            f"the start and {near[1]:.2f} Å from the end: others lie between. Search the path from each to the next."
+        )
+    return {
+        "saddle_ev": float(saddle.energy - path.energies[0]),
+        "saddle_curvature": float(saddle.curvature),
+        "joins_ends": joins,
+        "sides_ev": levels.tolist(),
+        "sides_from_ends_a": near.tolist(),
+    }
 
 
 def _same_atoms(first: jn.Structure, last: jn.Structure, renamed: bool) -> None:
     same = sorted(first.species) == sorted(last.species) if renamed else first.species == last.species
     if not same:
-        raise Failure("end: has other atoms than the start, or in another order; correct it, or add --match 10.")
+        cure = "give the same atoms" if renamed else "give the same atoms, or add --match 10 where only the order differs"
+        raise Failure(f"end: has other atoms than the start, or in another order; {cure}.")
     if (first.cell is None) != (last.cell is None) or (
         first.cell is not None and not np.allclose(np.asarray(first.cell), np.asarray(last.cell), atol=1e-4)
     ):
         raise Failure("end: has another cell than the start; minimise both in one cell.")
 
 
+def temperatures(words: str) -> np.ndarray:
+    """Temperatures between commas, K.
+
+    Raises:
+        Failure: no numbers, or not all above zero.
+    """
+    try:
+        t = np.array([float(word) for word in words.split(",")])
+    except ValueError:
+        raise Failure(f"temperatures_k: got {words!r}; give numbers between commas, as 250,300.") from None
+    if not (np.isfinite(t).all() and (t > 0).all()):
+        raise Failure(f"temperatures_k: got {words!r}; give temperatures above 0 K.")
+    return t
+
+
 def rates(
     job: Job,
     minimum: Path,
     saddle: Path,
-    temperatures: str,
+    t: np.ndarray,
     tunnelling: str,
     *,
     classical: bool,
     degeneracy: float,
+    symmetries: tuple[float, float],
     refine: bool,
 ) -> None:
-    """Read, refine, count vibrations, report."""
-    try:
-        t = np.array([float(word) for word in temperatures.split(",")])
-    except ValueError:
-        raise Failure(f"temperatures_k: got {temperatures!r}; give numbers between commas, as 250,300.") from None
+    """Read, refine, count vibrations, report; at temperatures t, with symmetry numbers of minimum and saddle."""
+    if not (degeneracy > 0 and min(symmetries) > 0):
+        raise Failure(f"degeneracy, symmetry: got {degeneracy:g} and {symmetries}; give numbers > 0, 1 for none.")
     low, high = jn.structure.read(minimum), jn.structure.read(saddle)
     _same_atoms(low, high, renamed=False)
     correction = {"none": None, "wigner": jn.rates.Wigner(), "eckart": jn.rates.Eckart()}[tunnelling]
@@ -122,6 +210,8 @@ def rates(
             tunnelling=correction,
             quantum=not classical,
             degeneracy=degeneracy,
+            symmetry=symmetries[0],
+            saddle_symmetry=symmetries[1],
         )
     k = np.asarray(k, np.float64)
     report: dict[str, Any] = {

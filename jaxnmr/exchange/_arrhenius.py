@@ -47,12 +47,14 @@ class ArrheniusFit(eqx.Module):
         energy_stderr: eV.
         covariance: of (ln A, E_a).
         residuals: ln k minus the fit's.
+        boltzmann: k_B that it was made with, eV/K.
     """
 
     prefactor: Float[Array, ""]
     activation_energy: Float[Array, ""]
     covariance: Float[Array, "2 2"]
     residuals: Float[Array, " rate"]
+    boltzmann: float = eqx.field(static=True, default=BOLTZMANN_IN_EV)
 
     @property
     def prefactor_stderr(self) -> Float[Array, ""]:
@@ -66,10 +68,10 @@ class ArrheniusFit(eqx.Module):
 
     def __call__(self, temperature: ArrayLike) -> Float[Array, ...]:
         """The fitted rate, s⁻¹."""
-        return arrhenius(self.prefactor, self.activation_energy, temperature)
+        return arrhenius(self.prefactor, self.activation_energy, temperature, boltzmann=self.boltzmann)
 
 
-def arrhenius_fit(temperature: Any, rate: Any, stderr: Any = None) -> ArrheniusFit:
+def arrhenius_fit(temperature: Any, rate: Any, stderr: Any = None, *, boltzmann: float = BOLTZMANN_IN_EV) -> ArrheniusFit:
     """Straight line through ln k against 1/T, by weighted least squares.
 
     Args:
@@ -77,6 +79,7 @@ def arrhenius_fit(temperature: Any, rate: Any, stderr: Any = None) -> ArrheniusF
         rate: s⁻¹, > 0.
         stderr: standard errors of the rates, s⁻¹; without them the scatter about the line says what they are, for which
             three temperatures are needed.
+        boltzmann: k_B, eV/K; 1 for a surface without units, whose temperatures are energies.
 
     Raises:
         ValueError: shapes that do not fit, too few temperatures, rates or errors that are not positive.
@@ -96,7 +99,7 @@ def arrhenius_fit(temperature: Any, rate: Any, stderr: Any = None) -> ArrheniusF
     if sigma.shape != k.shape or not (sigma > 0).all():
         raise ValueError("stderr: give one error > 0 for each rate, in 1/s.")
     # About the mean of 1/T: the two columns are nearly parallel otherwise.
-    beta = 1 / (BOLTZMANN_IN_EV * t)
+    beta = 1 / (boltzmann * t)
     weight = 1 / sigma**2
     centre = (weight * beta).sum() / weight.sum()
     spread = (weight * (beta - centre) ** 2).sum()
@@ -113,4 +116,4 @@ def arrhenius_fit(temperature: Any, rate: Any, stderr: Any = None) -> ArrheniusF
         ]
     )
     prefactor = np.exp(level - slope * centre)
-    return ArrheniusFit(*(jnp.asarray(value) for value in (prefactor, -slope, covariance, residuals)))
+    return ArrheniusFit(*(jnp.asarray(value) for value in (prefactor, -slope, covariance, residuals)), boltzmann=boltzmann)

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from jaxnmr.dynamics import ATOMIC, Units
 from jaxnmr.exchange._model import ExchangeModel
 
-__all__ = ["CountedRates", "assign_states", "counted_rates"]
+__all__ = ["CountedRates", "assign_states", "counted_rates", "rates_of_counts"]
 
 
 def assign_states(values: Any, centres: Any, radius: Any) -> Int[np.ndarray, ...]:
@@ -121,10 +121,32 @@ def counted_rates(labels: Any, spacing: float, *, n_states: int | None = None, u
     np.add.at(counts, (after[known], before[known]), 1)
     times = spacing * counts.sum(axis=0).astype(float)
     np.fill_diagonal(counts, 0)
-    _check_connected(counts)
+    return rates_of_counts(counts, times, units=units)
+
+
+def rates_of_counts(counts: Any, times: Any, *, units: Units = ATOMIC) -> CountedRates:
+    """As `counted_rates`, from jumps that were counted already, perhaps of several equivalent groups together.
+
+    Args:
+        counts: jumps seen, [i, j] from j to i, (state, state).
+        times: spent in each state, fs, (state,).
+        units: of the time.
+
+    Raises:
+        ValueError: shapes that do not fit, a state without time, states that were never left or entered.
+    """
+    n, spent = np.asarray(counts), np.asarray(times, np.float64)
+    if n.ndim != 2 or n.shape != (len(spent), len(spent)) or len(spent) < 2 or not np.issubdtype(n.dtype, np.integer):
+        raise ValueError(
+            f"counts, times: got shapes {n.shape} and {spent.shape}; give (state, state) whole numbers and (state,)."
+        )
+    if not (np.isfinite(spent) & (spent > 0)).all():
+        raise ValueError(f"times: got {spent.tolist()}; each state needs a time > 0, or is to be left out.")
+    n = n - np.diag(np.diag(n))
+    _check_connected(n)
     scale = units.frequency / units.clock
-    rates, stderr, p, p_stderr = _reversible(counts, times)
-    return CountedRates(rates * scale, stderr * scale, p, p_stderr, counts, times)
+    rates, stderr, p, p_stderr = _reversible(n, spent)
+    return CountedRates(rates * scale, stderr * scale, p, p_stderr, n, spent)
 
 
 def _check_connected(counts: np.ndarray) -> None:

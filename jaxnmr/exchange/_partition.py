@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -17,11 +21,17 @@ _STATIONARY = 0.1
 
 
 def log_partition(
-    point: Vibrations, temperature: ArrayLike, *, quantum: bool = True, symmetry: ArrayLike = 1.0, units: Units = ATOMIC
+    point: Vibrations,
+    temperature: ArrayLike,
+    *,
+    quantum: bool = True,
+    symmetry: ArrayLike = 1.0,
+    zero: ArrayLike = 0.0,
+    units: Units = ATOMIC,
 ) -> Float[Array, "*temperature"]:
-    r"""$\ln Q$ of a minimum, or of a saddle without its imaginary mode, energies counted from the surface's zero.
+    r"""$\ln Q$ of a minimum, or of a saddle without its imaginary mode.
 
-    $$\ln Q = -\frac{E}{kT} - \ln\sigma + \ln q_{rot} + \sum_k \begin{cases}
+    $$\ln Q = -\frac{E - E_0}{kT} - \ln\sigma + \ln q_{rot} + \sum_k \begin{cases}
       -\ln\left(2\sinh\tfrac{\hbar\omega_k}{2kT}\right) & \text{quantum}\\
       \ln\tfrac{kT}{\hbar\omega_k} & \text{classical}\end{cases}$$
 
@@ -33,8 +43,15 @@ def log_partition(
         temperature: K, of any shape.
         quantum: quantum oscillators, or classical ones.
         symmetry: rotational symmetry number σ; more generally, what its states are counted too often.
+        zero: E₀, from which energies are counted. In single precision take that of a point near it: total energies are
+            many times kT, and little is left of their digits in a difference of two ln Q.
         units: of the surface.
+
+    Raises:
+        ValueError: a symmetry number that is not positive.
     """
+    if is_concrete(symmetry) and not (np.asarray(symmetry) > 0).all():
+        raise ValueError(f"symmetry: got {symmetry}; a symmetry number is > 0, 1 for none.")
     kt = units.boltzmann * jnp.asarray(temperature, point.eigenvalues.dtype)
     counted = point.is_vibration & (point.eigenvalues > 0)
     omega = jnp.sqrt(jnp.where(counted, point.eigenvalues, 1.0))
@@ -49,10 +66,49 @@ def log_partition(
         turning = jnp.where(bent, whole, jnp.log(jnp.maximum(moments[-1], jnp.finfo(kt.dtype).tiny)))
     return (
         jnp.sum(jnp.where(counted.reshape(shape), each, 0.0), axis=-1)
-        - point.energy / kt
+        - (point.energy - jnp.asarray(zero, point.energy.dtype)) / kt
         + turning
         - jnp.log(jnp.asarray(symmetry, kt.dtype))
     )
+
+
+def populations(
+    minima: Sequence[Vibrations],
+    temperature: ArrayLike,
+    *,
+    symmetries: Sequence[ArrayLike] | None = None,
+    quantum: bool = True,
+    units: Units = ATOMIC,
+) -> Float[Array, "*temperature minimum"]:
+    r"""Shares $p_i = Q_i / \sum_j Q_j$ of the minima at equilibrium.
+
+    Args:
+        minima: vibrations of each.
+        temperature: K, of any shape.
+        symmetries: symmetry number of each.
+        quantum: quantum oscillators, or classical ones.
+        units: of the surface.
+
+    Raises:
+        ValueError: no minimum, one with a negative mode, minima of different atoms or masses, or a temperature or a symmetry
+            number that is not positive.
+
+    Warns:
+        JaxnmrWarning: a force above 0.1 eV/Å at a minimum.
+    """
+    if not minima:
+        raise ValueError("minima: got none; give at least one.")
+    check_temperature(temperature)
+    for i, minimum in enumerate(minima):
+        check_point(minimum, f"minima[{i}]", 0)
+        check_atoms(minima[0], minimum, ("minima[0]", f"minima[{i}]"), numbered=False)
+        warn_of_forces(minimum, f"minima[{i}]", units)
+    numbers = [1.0] * len(minima) if symmetries is None else list(symmetries)
+    if len(numbers) != len(minima):
+        raise ValueError(f"symmetries: {len(numbers)} came for {len(minima)} minima; give one for each.")
+    given: dict[str, Any] = dict(quantum=quantum, zero=minima[0].energy, units=units)
+    logs = [log_partition(m, temperature, symmetry=s, **given) for m, s in zip(minima, numbers, strict=True)]
+    return jax.nn.softmax(jnp.stack(logs, axis=-1), axis=-1)
 
 
 def crossing(saddle: Vibrations) -> Float[Array, ""]:

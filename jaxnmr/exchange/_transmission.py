@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from jaxnmr.dynamics import ATOMIC, NVE, Langevin, Observable, Surface, Units, Vibrations, md
+from jaxnmr.errors import warn
 from jaxnmr.exchange._partition import check_point, check_temperature
 
 __all__ = ["Transmission", "transmission"]
+
+# As many structures are evaluated side by side.
+_BATCH = 16
+# A list that is too short grows by an eighth or more each time; so often only for atoms that fall together.
+_GROWTHS = 30
+# A rate is not known to two parts in a hundred: less of a slope is a plateau, however small its error.
+_FLAT = 0.02
 
 
 class Transmission(eqx.Module):
@@ -74,7 +83,11 @@ def transmission(
     Raises:
         ValueError: a point that is no first-order saddle or has other masses than the surface, a temperature that is not
             positive, or a plane so anharmonic that few starts count.
-        MotionError: a time step too large.
+        MotionError: a time step too large; without friction told by a total energy that is not kept, see `md`.
+
+    Warns:
+        JaxnmrWarning: the third and the fourth quarter of κ(t) differ, by 0.02 and by three standard errors at least: there
+            is no plateau, and the value is not the coefficient.
 
     References:
         Chandler, J. Chem. Phys. 68, 2959 (1978); Bennett, ACS Symp. Ser. 46, 63 (1977).
@@ -98,7 +111,9 @@ def transmission(
     along = modes[stable]
     drawn = rng.normal(size=(samples, int(stable.sum()))) * np.sqrt(kt / values[stable])
     places = np.asarray(saddle.positions)[None] + (drawn @ along / root).reshape(-1, *saddle.positions.shape)
-    weights, effective, anharmonic = _weights(surface, saddle, places, drawn, values[stable], kt)
+    energies, surface = _energies(surface, places)
+    harmonic = float(saddle.energy) + 0.5 * (drawn**2 * values[stable]).sum(axis=1)
+    weights, effective, anharmonic = _weights((harmonic - energies) / kt)
     # Velocities of the vibrations only: a molecule does not turn.
     speeds = rng.normal(size=(samples, len(values))) * np.sqrt(kt) * moving
     speeds = (speeds @ modes / root) * units.clock
@@ -121,8 +136,8 @@ def transmission(
         observe=Observable(side, keep=True),
         seed=seed,
         units=units,
+        # The way down from a barrier warms them without bound. Energy they keep, to what `md` allows.
         max_temperature=np.inf,
-        max_drift=np.inf,
         centred=False,
     )
     observed = np.asarray(run.observed.values) > 0 if run.observed is not None else np.zeros((0, 0), bool)
@@ -132,24 +147,56 @@ def transmission(
     flux = weights * np.abs(start)
     series = gain.sum(axis=1) / flux.sum()
     stderr = np.sqrt(((gain - series[:, None] * flux) ** 2).sum(axis=1)) / flux.sum()
-    late = gain[len(gain) // 2 :].mean(axis=0)
-    value = late.sum() / flux.sum()
-    error = np.sqrt(((late - value * flux) ** 2).sum()) / flux.sum()
-    return Transmission(run.time, series, stderr, float(value), float(error), effective, anharmonic)
+    late = gain[len(gain) // 2 :]
+    value, error = _share(late.mean(axis=0), flux)
+    if len(late) > 1:
+        third, fourth = (part.mean(axis=0) for part in np.array_split(late, 2))
+        _warn_of_slope(_share(third, flux)[0], _share(fourth, flux)[0], _share(fourth - third, flux)[1], time)
+    return Transmission(run.time, series, stderr, value, error, effective, anharmonic)
 
 
-def _weights(
-    surface: Surface, saddle: Vibrations, places: np.ndarray, drawn: np.ndarray, stiff: np.ndarray, kt: float
-) -> tuple[np.ndarray, float, float]:
-    """Of starts on the plane: the surface's own energy against the harmonic one."""
+def _share(gain: np.ndarray, flux: np.ndarray) -> tuple[float, float]:
+    """Ratio of sums over the starts, and its standard error."""
+    value = gain.sum() / flux.sum()
+    return float(value), float(np.sqrt(((gain - value * flux) ** 2).sum()) / flux.sum())
 
-    @eqx.filter_jit
-    def energies(surface: Surface, r: Any) -> Any:
-        one = lambda x: surface.energy(x, None, surface.renew(surface.neighbors, x))  # noqa: E731
-        return eqx.filter_vmap(one)(r)
 
-    exact = np.asarray(energies(surface, jnp.asarray(places)), np.float64) - float(saddle.energy)
-    log = -(exact - 0.5 * (drawn**2 * stiff).sum(axis=1)) / kt
+def _warn_of_slope(third: float, fourth: float, error: float, time: float) -> None:
+    if abs(fourth - third) <= max(_FLAT, 3 * error):
+        return
+    warn(
+        f"transmission: no plateau; the share goes from {third:.3f} to {fourth:.3f} between the third quarter and the last "
+        f"of time={time:g}. Give a longer time where it still settles (look at series), a shorter one where trajectories "
+        "come back from the other side."
+    )
+
+
+def _energies(surface: Surface, places: np.ndarray) -> tuple[np.ndarray, Surface]:
+    """Energies of places, and the surface with neighbours that are enough for all of them."""
+    for _ in range(_GROWTHS):
+        energies, full = _at_once(surface, jnp.asarray(places))
+        if not np.asarray(full).any():
+            return np.asarray(energies, np.float64), surface
+        at = places[int(np.argmax(np.asarray(full)))]
+        surface = surface.with_neighbors(surface.neighbors.grow(at, surface.cell))
+    raise ValueError(
+        f"temperature: on the plane atoms come so near to each other that no list of neighbours is long enough ({_GROWTHS} "
+        "times it was made longer); give a lower one."
+    )
+
+
+@eqx.filter_jit
+def _at_once(surface: Surface, places: Any) -> tuple[Any, Any]:
+    def one(position: Any) -> tuple[Any, Any]:
+        around = surface.renew(surface.neighbors, position)
+        return surface.energy(position, None, around), jnp.asarray(False) if around is None else around.overflowed
+
+    # A thousand copies of a network side by side would fill the memory, and be no faster.
+    return jax.lax.map(one, places, batch_size=_BATCH)
+
+
+def _weights(log: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Of starts on the plane, from the logarithms: how many count, and the mean."""
     if not np.isfinite(log).all():
         raise ValueError("saddle: the energy is not finite near it at this temperature; give a lower one.")
     weights = np.exp(log - log.max())

@@ -1,10 +1,10 @@
-"""Rates of transition-state theory, and populations from the same partition functions."""
+"""Rates of transition-state theory, and the exchange that they make of minima and saddles."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -19,11 +19,12 @@ from jaxnmr.exchange._partition import (
     check_temperature,
     crossing,
     log_partition,
+    populations,
     warn_of_forces,
 )
 from jaxnmr.exchange._tunnelling import Tunnelling, warn_of_speed, warn_of_tunnelling
 
-__all__ = ["exchange_model", "eyring", "htst", "populations"]
+__all__ = ["exchange_model", "eyring", "htst"]
 
 
 def htst(
@@ -107,12 +108,13 @@ def eyring(
         s⁻¹, of the shape of the temperature.
 
     Raises:
-        ValueError: as `htst`; a transmission beyond 0 to 1.
+        ValueError: as `htst`; a saddle below the product, a transmission beyond 0 to 1, a symmetry number that is not
+            positive.
 
     Warns:
         TunnellingWarning: a saddle below a minimum with zero-point energies; with a correction, ħω_b / kT above 4, or a
             barrier below one quantum.
-        TransitionStateWarning: a quantum rate above kT/h for each way.
+        TransitionStateWarning: a rate above kT/h for each way, or one back from the product.
         JaxnmrWarning: a force above 0.1 eV/Å at a point.
 
     References:
@@ -122,62 +124,32 @@ def eyring(
     if product is not None:
         check_point(product, "product", 0)
         check_atoms(minimum, product, ("minimum", "product"), numbered=False)
+        _check_height(product, saddle, "product")
     if is_concrete(transmission) and not ((np.asarray(transmission) > 0) & (np.asarray(transmission) <= 1)).all():
         raise ValueError(f"transmission: got {transmission}; it is a share, above 0 and at most 1.")
     kt = units.boltzmann * jnp.asarray(temperature, minimum.eigenvalues.dtype)
-    up = log_partition(saddle, temperature, quantum=quantum, symmetry=saddle_symmetry, units=units)
-    down = log_partition(minimum, temperature, quantum=quantum, symmetry=symmetry, units=units)
-    share = jnp.asarray(degeneracy, kt.dtype) * jnp.asarray(transmission, kt.dtype)
-    rate = share * units.frequency * kt / (2 * jnp.pi * units.hbar) * jnp.exp(up - down)
-    energy = units.hbar * crossing(saddle)
-    forward = _zero_point(saddle, units) - _zero_point(minimum, units)
-    back = forward if product is None else _zero_point(saddle, units) - _zero_point(product, units)
-    barrier, corrects = saddle.energy - minimum.energy, tunnelling is not None
+    given: dict[str, Any] = dict(quantum=quantum, zero=minimum.energy, units=units)
+    up = log_partition(saddle, temperature, symmetry=saddle_symmetry, **given)
+    down = log_partition(minimum, temperature, symmetry=symmetry, **given)
+    energy, barrier = units.hbar * crossing(saddle), saddle.energy - minimum.energy
+    forward = barrier + _zero_point(saddle, units) - _zero_point(minimum, units)
+    back = forward
+    if product is not None:
+        back = saddle.energy - product.energy + _zero_point(saddle, units) - _zero_point(product, units)
+    corrects = tunnelling is not None
     corrected = jnp.minimum(forward, back) if quantum or corrects else barrier
-    if not warn_of_tunnelling(energy, kt, barrier, corrected, corrects) and quantum:
-        ways = jnp.asarray(symmetry, kt.dtype) / jnp.asarray(saddle_symmetry, kt.dtype)
-        warn_of_speed(jnp.exp(up - down) / ways, kt / units.boltzmann)
-    return rate if tunnelling is None else rate * tunnelling.factor(energy, kt, forward, back)
-
-
-def populations(
-    minima: Sequence[Vibrations],
-    temperature: ArrayLike,
-    *,
-    symmetries: Sequence[ArrayLike] | None = None,
-    quantum: bool = True,
-    units: Units = ATOMIC,
-) -> Float[Array, "*temperature minimum"]:
-    r"""Shares $p_i = Q_i / \sum_j Q_j$ of the minima at equilibrium.
-
-    Args:
-        minima: vibrations of each.
-        temperature: K, of any shape.
-        symmetries: symmetry number of each.
-        quantum: quantum oscillators, or classical ones.
-        units: of the surface.
-
-    Raises:
-        ValueError: no minimum, one with a negative mode, minima of different atoms or masses, or a temperature that is not
-            positive.
-
-    Warns:
-        JaxnmrWarning: a force above 0.1 eV/Å at a minimum.
-    """
-    if not minima:
-        raise ValueError("minima: got none; give at least one.")
-    check_temperature(temperature)
-    for i, minimum in enumerate(minima):
-        check_point(minimum, f"minima[{i}]", 0)
-        check_atoms(minima[0], minimum, ("minima[0]", f"minima[{i}]"), numbered=False)
-        warn_of_forces(minimum, f"minima[{i}]", units)
-    numbers = [1.0] * len(minima) if symmetries is None else list(symmetries)
-    if len(numbers) != len(minima):
-        raise ValueError(f"symmetries: {len(numbers)} came for {len(minima)} minima; give one for each.")
-    logs = [
-        log_partition(m, temperature, quantum=quantum, symmetry=s, units=units) for m, s in zip(minima, numbers, strict=True)
-    ]
-    return jax.nn.softmax(jnp.stack(logs, axis=-1), axis=-1)
+    if not warn_of_tunnelling(energy, kt, barrier, corrected, corrects):
+        for well, name in ((minimum, "rate"), (product, "rate back from the product")):
+            if well is not None:
+                # Each way is counted by itself: the saddle's symmetry number for both, and none is left.
+                level = log_partition(well, temperature, symmetry=saddle_symmetry, **given)
+                warn_of_speed(jnp.exp(up - level), kt / units.boltzmann, name)
+    # Exponents are added before they are raised: where it is cold κ alone is beyond single precision, the rate is not.
+    log_ratio = up - down
+    if tunnelling is not None:
+        log_ratio = log_ratio + tunnelling.log_factor(energy, kt, forward, back)
+    share = jnp.asarray(degeneracy, kt.dtype) * jnp.asarray(transmission, kt.dtype)
+    return share * units.frequency * kt / (2 * jnp.pi * units.hbar) * jnp.exp(log_ratio)
 
 
 def exchange_model(
@@ -186,50 +158,95 @@ def exchange_model(
     temperature: ArrayLike,
     *,
     tunnelling: Tunnelling | None = None,
+    symmetries: Sequence[ArrayLike] | None = None,
+    saddle_symmetries: Mapping[tuple[int, int], ArrayLike | Sequence[ArrayLike]] | None = None,
+    transmission: Mapping[tuple[int, int], ArrayLike | Sequence[ArrayLike]] | None = None,
     quantum: bool = True,
     units: Units = ATOMIC,
 ) -> ExchangeModel:
     """The jump process on a graph of minima joined by saddles.
 
     Each rate is that of `eyring`; the way back follows from the populations, which come from the same partition functions,
-    so detailed balance holds. Rates over several saddles between two minima add up. Minima count as they are: name each
-    of several equivalent ones.
+    so detailed balance holds. Rates over several saddles between two minima add up: name a saddle as often as there are
+    equivalent ones, and each of several equivalent minima; or count them by symmetry numbers.
 
     Args:
         minima: vibrations of each.
         saddles: `{(i, j): saddle}` between minima i and j, each pair once; or several saddles.
         temperature: K, one number.
         tunnelling: `Wigner()`, `Eckart()` or None.
+        symmetries: symmetry number of each minimum, 1 unless given.
+        saddle_symmetries: of saddles, by the keys of `saddles`: one number, or one for each of several; 1 where not named.
+        transmission: share of crossings that stay across, by the same keys in the same form; it is the same both ways.
         quantum: quantum oscillators, or classical ones.
         units: of the surface.
 
     Raises:
-        ValueError: as `eyring` and `populations`; an index without a minimum, a pair named twice.
+        ValueError: as `eyring` and `populations`; an index without a minimum, a pair named twice, numbers for a saddle that
+            did not come, or not one for each.
+
+    Warns:
+        JaxnmrWarning: as `eyring`, of both ways.
     """
     if jnp.ndim(temperature):
         raise ValueError(f"temperature: got shape {jnp.shape(temperature)}; give one number (vmap over more).")
-    shares = populations(minima, temperature, quantum=quantum, units=units)
+    shares = populations(minima, temperature, symmetries=symmetries, quantum=quantum, units=units)
+    numbers = [1.0] * len(minima) if symmetries is None else list(symmetries)
+    ways = {key: [found] if isinstance(found, Vibrations) else list(found) for key, found in saddles.items()}
+    turns = _for_each(ways, saddle_symmetries, "saddle_symmetries")
+    staying = _for_each(ways, transmission, "transmission")
     rates: dict[tuple[int, int], Array] = {}
-    for (i, j), found in saddles.items():
+    for (i, j), found in ways.items():
         if not (0 <= i < len(minima) and 0 <= j < len(minima)):
             raise ValueError(f"saddles: ({i}, {j}) names a minimum that is not there; {len(minima)} came, counted from 0.")
         if (j, i) in rates:
             raise ValueError(f"saddles: ({i}, {j}) and ({j}, {i}) both came; name each pair once.")
-        ways = [found] if isinstance(found, Vibrations) else list(found)
-        rates[i, j] = sum(
-            (
-                eyring(minima[i], way, temperature, product=minima[j], tunnelling=tunnelling, quantum=quantum, units=units)
-                for way in ways
-            ),
-            start=jnp.zeros((), shares.dtype),
-        )
+        rates[i, j] = jnp.zeros((), shares.dtype)
+        for saddle, turn, stay in zip(found, turns[i, j], staying[i, j], strict=True):
+            try:
+                rates[i, j] += eyring(
+                    minima[i],
+                    saddle,
+                    temperature,
+                    product=minima[j],
+                    tunnelling=tunnelling,
+                    symmetry=numbers[i],
+                    saddle_symmetry=turn,
+                    transmission=stay,
+                    quantum=quantum,
+                    units=units,
+                )
+            except ValueError as wrong:
+                raise ValueError(f"saddles[{i}, {j}]: {wrong}") from None
     return ExchangeModel.from_rates(rates, shares, len(minima))
+
+
+def _for_each(
+    ways: Mapping[tuple[int, int], Sequence[Vibrations]],
+    given: Mapping[tuple[int, int], ArrayLike | Sequence[ArrayLike]] | None,
+    name: str,
+) -> dict[tuple[int, int], list[ArrayLike]]:
+    """A number for each saddle of each pair, 1 where none was given."""
+    given = {} if given is None else given
+    for key in given:
+        if key not in ways:
+            raise ValueError(f"{name}: {key} is no key of saddles; those are {', '.join(map(str, ways))}.")
+    numbers: dict[tuple[int, int], list[Any]] = {}
+    for key, found in ways.items():
+        value: Any = given.get(key, 1.0)
+        numbers[key] = list(value) if isinstance(value, Sequence) or jnp.ndim(value) else [value] * len(found)
+        if len(numbers[key]) != len(found):
+            raise ValueError(
+                f"{name}[{key[0]}, {key[1]}]: {len(numbers[key])} came for {len(found)} saddles; give one for all, or one "
+                "for each."
+            )
+    return numbers
 
 
 def _zero_point(point: Vibrations, units: Units) -> Array:
     counted = point.is_vibration & (point.eigenvalues > 0)
     omega = jnp.where(counted, jnp.sqrt(jnp.where(counted, point.eigenvalues, 1.0)), 0.0)
-    return point.energy + units.hbar / 2 * jnp.sum(omega)
+    return units.hbar / 2 * jnp.sum(omega)
 
 
 def _check_pair(
@@ -251,8 +268,12 @@ def _check_pair(
             f"saddle: {counts[1]} vibrations for a minimum of {counts[0]}; both must treat rigid motion alike (a linear "
             "molecule that bends: rigid='none' for both, or another theory)."
         )
-    if float(saddle.energy) <= float(minimum.energy):
+    _check_height(minimum, saddle, "minimum")
+
+
+def _check_height(well: Vibrations, saddle: Vibrations, name: str) -> None:
+    if is_concrete(well.energy, saddle.energy) and float(saddle.energy) <= float(well.energy):
         raise ValueError(
-            f"saddle: its energy is {float(minimum.energy - saddle.energy):.3g} below that of the minimum; they do not "
-            "belong together, or one is not converged."
+            f"saddle: its energy is {float(well.energy - saddle.energy):.3g} below that of the {name}; they do not belong "
+            "together, or one is not converged."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -22,15 +23,24 @@ class TransitionStateWarning(JaxnmrWarning):
     """A barrier too low for transition-state theory."""
 
 
-class Wigner(eqx.Module):
+class _Correction(eqx.Module):
+    def log_factor(self, quantum: Array, kt: Array, forward: Array, back: Array) -> Float[Array, ...]:
+        raise NotImplementedError
+
+    def factor(self, quantum: Array, kt: Array, forward: Array, back: Array) -> Float[Array, ...]:
+        """κ; arguments as `Wigner.log_factor`."""
+        return jnp.exp(self.log_factor(quantum, kt, forward, back))
+
+
+class Wigner(_Correction):
     r"""Leading order in ħ: $\kappa = 1 + (\hbar\omega_b / kT)^2 / 24$.
 
     References:
         Wigner, Z. Phys. Chem. B 19, 203 (1932).
     """
 
-    def factor(self, quantum: Array, kt: Array, forward: Array, back: Array) -> Float[Array, ...]:
-        """κ.
+    def log_factor(self, quantum: Array, kt: Array, forward: Array, back: Array) -> Float[Array, ...]:
+        """The logarithm of κ, which has a number where κ itself is beyond the largest one of single precision.
 
         Args:
             quantum: ħω_b, eV.
@@ -38,10 +48,10 @@ class Wigner(eqx.Module):
             forward: barrier from this side with zero-point energies, eV.
             back: from the other side, eV.
         """
-        return 1 + (quantum / kt) ** 2 / 24
+        return jnp.log1p((quantum / kt) ** 2 / 24)
 
 
-class Eckart(eqx.Module):
+class Eckart(_Correction):
     r"""Exact transmission of the Eckart barrier that has this height from both sides and this curvature.
 
     $$\kappa = \frac{e^{V_1/kT}}{kT}\int_{E_0}^\infty P(E)\,e^{-E/kT}\,dE,\qquad E_0 = \max(0, V_1 - V_2)$$
@@ -50,34 +60,38 @@ class Eckart(eqx.Module):
         Eckart, Phys. Rev. 35, 1303 (1930); Johnston, Heicklen, J. Phys. Chem. 66, 532 (1962).
     """
 
-    def factor(self, quantum: Array, kt: Array, forward: Array, back: Array) -> Float[Array, ...]:
-        """κ; arguments as `Wigner.factor`."""
+    def log_factor(self, quantum: Array, kt: Array, forward: Array, back: Array) -> Float[Array, ...]:
+        """The logarithm of κ; arguments as `Wigner.log_factor`."""
         v1, v2 = (jnp.maximum(v, 1e-6 * quantum) for v in (forward, back))
         a1, a2 = 2 * jnp.pi * v1 / quantum, 2 * jnp.pi * v2 / quantum
         bottom, top = jnp.maximum(v1 - v2, 0.0), jnp.maximum(v1, v1 - v2) + 40 * kt
+        nodes, log_weights = jnp.asarray(_NODES, kt.dtype), jnp.asarray(np.log(_WEIGHTS), kt.dtype)
+        level, each = (x.reshape((1,) * kt.ndim + x.shape) for x in (nodes, log_weights))
+        pieces = []
         # Two pieces, below and above the top: P bends there.
-        nodes, weights = jnp.asarray(_NODES, kt.dtype), jnp.asarray(_WEIGHTS, kt.dtype)
-        total = jnp.zeros_like(kt)
         for low, high in ((bottom + 0 * kt, v1 + 0 * kt), (v1 + 0 * kt, top)):
             half = (high - low)[..., None] / 2
-            energy = low[..., None] + half * (1 + nodes.reshape((1,) * kt.ndim + nodes.shape))
-            value = _transmission(energy / v1, a1, a2) * jnp.exp((v1 - energy) / kt[..., None])
-            total = total + jnp.sum(half * weights.reshape((1,) * kt.ndim + weights.shape) * value, axis=-1)
-        return total / kt
+            energy = low[..., None] + half * (1 + level)
+            # Where the far side is the higher one nothing lies between bottom and top: no share, and no derivative.
+            width = jnp.where(half > 0, jnp.log(jnp.where(half > 0, half, 1.0)), -jnp.inf)
+            pieces.append(width + each + _log_transmission(energy / v1, a1, a2) + (v1 - energy) / kt[..., None])
+        return jax.nn.logsumexp(jnp.concatenate(pieces, axis=-1), axis=-1) - jnp.log(kt)
 
 
-def _transmission(xi: Array, a1: Array, a2: Array) -> Array:
+def _log_transmission(xi: Array, a1: Array, a2: Array) -> Array:
     share = 1 / (a1**-0.5 + a2**-0.5)
     a = 2 * share * jnp.sqrt(a1 * xi)
     b = 2 * share * jnp.sqrt(jnp.maximum((xi - 1) * a1 + a2, 1e-30))
     inside = a1 * a2 - jnp.pi**2 / 4
     d = 2 * jnp.sqrt(jnp.where(inside > 0, inside, 1.0))
     low = jnp.cos(2 * jnp.sqrt(jnp.where(inside > 0, 0.0, -inside)))
-    # All hyperbolic cosines times one factor, so that none overflows.
+    # Hyperbolic cosines times one factor, so that none overflows; their difference above as a product, so that far below
+    # the top it does not vanish.
     scale = jnp.maximum(a + b, jnp.where(inside > 0, d, 0.0))
     cosh = lambda x: (jnp.exp(x - scale) + jnp.exp(-x - scale)) / 2  # noqa: E731
     fixed = jnp.where(inside > 0, cosh(d), low * jnp.exp(-scale))
-    return (cosh(a + b) - cosh(a - b)) / (cosh(a + b) + fixed)
+    above = a + b - scale + jnp.log(-jnp.expm1(-2 * a)) + jnp.log(-jnp.expm1(-2 * b)) - jnp.log(2.0)
+    return above - jnp.log(cosh(a + b) + fixed)
 
 
 Tunnelling = Wigner | Eckart
@@ -124,12 +138,13 @@ def warn_of_tunnelling(quantum: Array, kt: Array, barrier: Array, corrected: Arr
     return lowest <= 0
 
 
-def warn_of_speed(share: Array, temperature: Array) -> None:
-    """Warn of a quantum rate above kT/h: a free energy that is no higher on the saddle than in the well.
+def warn_of_speed(share: Array, temperature: Array, name: str) -> None:
+    """Warn of a rate above kT/h: a free energy that is no higher on the saddle than in the well.
 
     Args:
         share: of each way, k h / kT.
         temperature: K, of the same shape.
+        name: of the rate, for the message.
     """
     if not is_concrete(share, temperature):
         return
@@ -137,7 +152,7 @@ def warn_of_speed(share: Array, temperature: Array) -> None:
     if (shares > 1).any():
         at, most = float(temperatures[shares > 1].min()), float(shares.max())
         warn(
-            f"rate: exceeds kT/h at {at:g} K (up to {most:.2g} times): the barrier is so low that atoms do not settle "
+            f"{name}: exceeds kT/h at {at:g} K (up to {most:.2g} times): the barrier is so low that atoms do not settle "
             "before they cross it again, and transition-state theory does not hold. Count what happens in a trajectory "
             "instead: `counted_rates`.",
             TransitionStateWarning,

@@ -2,10 +2,10 @@
 
 from jaxnmr.dynamics import ATOMIC, REDUCED, Units
 from jaxnmr.exchange._arrhenius import ArrheniusFit, arrhenius, arrhenius_fit
-from jaxnmr.exchange._counted import CountedRates, assign_states, counted_rates
-from jaxnmr.exchange._partition import log_partition
+from jaxnmr.exchange._counted import CountedRates, assign_states, counted_rates, rates_of_counts
+from jaxnmr.exchange._partition import log_partition, populations
 from jaxnmr.exchange._transmission import Transmission, transmission
-from jaxnmr.exchange._tst import exchange_model, eyring, htst, populations
+from jaxnmr.exchange._tst import exchange_model, eyring, htst
 from jaxnmr.exchange._tunnelling import Eckart, TransitionStateWarning, TunnellingWarning, Wigner
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "htst",
     "log_partition",
     "populations",
+    "rates_of_counts",
     "transmission",
 ]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import jaxnmr as jn
 from jaxnmr.cli import _main
 from jaxnmr.cli._say import Failure
-from jaxnmr.cli._ways import _other_side
+from jaxnmr.cli._ways import _joined, _other_side
 from jaxnmr.dynamics import Surface, dimer, minimise, read_trajectory
 from tests.dynamics.test_neb import bistable
 
@@ -101,13 +101,59 @@ def test_neb_with_its_saddle(paths, plain, known):
     report = run("neb", paths / "start.xyz", paths / "end.xyz", *flags)
     # The climbing image is above the saddle by F²/2κ at most, 1e-4 eV for forces of 0.02 eV/Å.
     assert report["converged"] and abs(report["barrier_ev"] - (known[1] - known[0])) < 1e-3
-    # The ends are converged to 0.01 eV/Å: energies to F²/2κ, 1e-4 eV.
-    assert abs(report["saddle_ev"] - (known[1] - known[0])) < 2e-4
+    # The ends are converged to 1e-3 eV/Å: energies to F²/2κ, 1e-6 eV.
+    assert abs(report["saddle_ev"] - (known[1] - known[0])) < 1e-5
+    # Both ways down lead to the ends, which lie as high.
+    assert report["joins_ends"] and max(np.abs(report["sides_ev"])) < 1e-5 and max(report["sides_from_ends_a"]) < 0.05
+    assert report["files"] == [str(paths / name) for name in ("path.xyz", "path.png", "path-saddle.xyz")]
     assert len(jn.structure.read_all(paths / "path.xyz")) == 7
     assert abs(float(bistable(jnp.asarray(jn.structure.read(paths / "path-saddle.xyz").positions))) - known[1]) < 1e-6
     jn.Structure(["H", "H", "O"], np.eye(3)).write(paths / "other.xyz")
     other = run("neb", paths / "start.xyz", paths / "other.xyz", "-m", "m.nqx", "-o", paths / "no.xyz", code=2)
     assert "end: has other atoms" in other.stderr
+    (paths / "path.xyz").unlink()
+    kept = run("neb", paths / "start.xyz", paths / "end.xyz", "-m", "m.nqx", "-o", paths / "path.xyz", "--saddle", code=2)
+    assert "path-saddle.xyz exists; add --force" in kept.stderr
+
+
+def test_neb_of_ends_in_another_order(paths, plain, known, monkeypatch):
+    """Atoms take the start's order, whatever that of the end; an end that is the start renamed is no path."""
+    near = np.asarray(NEAR.positions)
+    jn.Structure(["H", "O", "N"], near).write(paths / "start.xyz")
+    jn.Structure(["N", "H", "O"], np.stack([near[2], near[1] + near[2] - near[0], near[1]])).write(paths / "end.xyz")
+    common = ["-m", "m.nqx", "-o", paths / "path.xyz", "--images", 7, "--match", 10]
+    with monkeypatch.context() as elements:
+        surface = Surface(bistable, species=("H", "O", "N"))
+        elements.setattr("jaxnmr.cli._ways.surface_of", lambda job, structure: surface)
+        report = run("neb", paths / "start.xyz", paths / "end.xyz", *common, "--json")
+    assert report["converged"] and abs(report["barrier_ev"] - (known[1] - known[0])) < 1e-3
+    assert report["order"] == [1, 2, 0]
+    assert jn.structure.read(paths / "path.xyz", frame=-1).species == ("H", "O", "N")
+    NEAR.write(paths / "start.xyz")
+    jn.Structure(["O", "H", "O"], np.stack([near[1], near[1] + near[2] - near[0], near[2]])).write(paths / "end.xyz")
+    same = run("neb", paths / "start.xyz", paths / "end.xyz", *common, "--force", code=2)
+    assert "match: with like atoms renamed the end is the start" in same.stderr
+
+
+def test_neb_of_kept_ends_names_the_one_that_is_no_minimum(paths, plain):
+    jn.Structure(NEAR.species, np.asarray(NEAR.positions) + np.array([[0.1, 0, 0], [0] * 3, [0] * 3])).write(
+        paths / "up.xyz"
+    )
+    kept = ["-m", "m.nqx", "-o", paths / "path.xyz", "--images", 7, "--keep-ends"]
+    up = run("neb", paths / "up.xyz", paths / "end.xyz", *kept, code=2)
+    assert "start: is no minimum" in up.stderr and not (paths / "path.xyz").exists()
+
+
+def test_a_saddle_that_joins_other_minima_is_told():
+    """One way down ends 1 eV lower, at a minimum that is no end of the path."""
+    apart = np.array([[1.0, 0, 0], [0] * 3, [0] * 3])
+    ends = [np.asarray(NEAR.positions), np.asarray(NEAR.positions) + apart]
+    path = SimpleNamespace(positions=np.stack(ends), energies=np.array([0.0, 0.3, 0.1]))
+    sides = SimpleNamespace(positions=np.stack([ends[0] + 2 * apart, ends[0]]), energy=np.array([-1.0, 0.0]))
+    saddle = SimpleNamespace(sides=sides, energy=0.3, curvature=-2.0)
+    with pytest.warns(jn.errors.JaxnmrWarning, match=r"saddle: leads down to minima at \+0.0000 and -1.0000 eV"):
+        found = _joined(PLAIN, saddle, path)
+    assert not found["joins_ends"] and found["sides_from_ends_a"][0] < 1e-6 < 0.5 < found["sides_from_ends_a"][1]
 
 
 def test_rates(paths, plain, known):
@@ -123,6 +169,15 @@ def test_rates(paths, plain, known):
     assert (paths / "k.png").stat().st_size > 10_000
     wrong = run("rates", paths / "start.xyz", paths / "middle.xyz", "-m", "m.nqx", "--temperatures-k", "warm", code=2)
     assert "temperatures_k: got 'warm'" in wrong.stderr
+    # Each of two numbers: the minimum is counted twice too often, the saddle is not.
+    half = run("rates", paths / "start.xyz", paths / "middle.xyz", "-m", "m.nqx", "--classical", "--symmetry", 2, "--json")
+    np.testing.assert_allclose(half["rates_per_s"], 2 * k, rtol=1e-9)
+
+
+def test_rates_at_no_temperature_are_refused_before_any_search(paths, monkeypatch):
+    monkeypatch.setattr("jaxnmr.cli._ways.surface_of", lambda job, structure: pytest.fail("a search began"))
+    cold = run("rates", paths / "start.xyz", paths / "middle.xyz", "-m", "m.nqx", "--temperatures-k", "300,-5", code=2)
+    assert "temperatures_k: got '300,-5'; give temperatures above 0 K" in cold.stderr
 
 
 def test_a_saddle_of_another_minimum_is_refused():

@@ -171,8 +171,8 @@ def test_no_barrier_is_left_with_zero_point_energies(proton):
         rates.eyring(*shallow(0.2, 0.1), np.array([800.0, 1000.0]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        rates.eyring(*flat, 60.0, quantum=False)
-        rates.htst(*flat, 60.0)
+        rates.eyring(*flat, 40.0, quantum=False)
+        rates.htst(*flat, 40.0)
         rates.eyring(*proton[:2], np.array([300.0, 1000.0]))
 
 

@@ -1,10 +1,14 @@
 """Rates from trajectories: known jump processes, states by their cores, and three ways to one classical rate."""
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 
-from jaxnmr.dynamics import Langevin, Observable, Surface, md, vibrations
+from jaxnmr.dynamics import Langevin, MotionError, Observable, Surface, md, vibrations
+from jaxnmr.errors import JaxnmrWarning
 from jaxnmr.exchange import rates
 from jaxnmr.exchange.rates import REDUCED
 
@@ -149,6 +153,47 @@ def test_transmission_limits():
         rates.transmission(heavy, saddle, 0.1, **given)
     with pytest.raises(ValueError, match=r"saddle: has 0 negative modes"):
         rates.transmission(straight, vibrations(straight, np.array([[1.0, 0.0]])), 0.1, **given)
+
+
+class Room(eqx.Module):
+    """Neighbours that see so far along y, and must grow beyond."""
+
+    graph: jax.Array
+    overflowed: jax.Array
+    reach: float = eqx.field(static=True)
+
+    def update(self, positions, cell=None):
+        beyond = jnp.abs(positions[0, 1]) > self.reach
+        return Room(beyond, self.overflowed | beyond, self.reach)
+
+    def grow(self, positions, cell=None):
+        return Room(jnp.asarray(False), jnp.asarray(False), 1.2 * abs(float(positions[0, 1])))
+
+
+def test_starts_beyond_the_neighbours_grow_them():
+    """Far out on the plane a list that is too short would give another energy, so another weight."""
+    valley = lambda r: (r[0, 0] ** 2 - 1) ** 2 + 2 * r[0, 1] ** 2 + 0.5 * r[0, 1] ** 4  # noqa: E731
+    plain = Surface(valley, masses=[1.0])
+    short = Room(jnp.asarray(False), jnp.asarray(False), 0.2)
+    lacking = lambda r, cell, beyond: valley(r) + jnp.where(beyond, 1.0, 0.0)  # noqa: E731
+    saddle = vibrations(plain, np.zeros((1, 2)))
+    # More starts than one batch, and no multiple of it.
+    given = dict(time=1.0, dt=0.02, samples=53, every=5, units=REDUCED)
+    expected = rates.transmission(plain, saddle, 0.1, **given)
+    found = rates.transmission(Surface(lacking, masses=[1.0], neighbors=short), saddle, 0.1, **given)
+    np.testing.assert_allclose(found.anharmonic, expected.anharmonic, rtol=1e-9)
+    np.testing.assert_allclose(found.series, expected.series, rtol=1e-9)
+    assert 0.85 < expected.anharmonic < 0.999
+
+
+def test_a_large_step_and_a_missing_plateau_are_told():
+    """Newton's motion keeps its energy or is stopped; a share that still falls at the end is no coefficient."""
+    saddle = vibrations(SURFACE, np.zeros((1, 2)))
+    with pytest.raises(MotionError, match=r"drifts; take a smaller dt"):
+        rates.transmission(SURFACE, saddle, 0.1, time=20.0, dt=0.3, samples=100, every=1, units=REDUCED)
+    # They come back from the other well after one period, at 5 and later.
+    with pytest.warns(JaxnmrWarning, match=r"no plateau; the share goes from"):
+        rates.transmission(SURFACE, saddle, 0.1, time=6.0, dt=0.02, samples=400, every=5, units=REDUCED)
 
 
 @pytest.mark.slow
