@@ -210,7 +210,8 @@ def records(case: Case, kind: str, parts: np.ndarray) -> tuple[TensorsOfStates, 
         np.zeros(6, int),
         np.array([[0, 1]]),
         np.array([[SHARES]]),
-        np.array([[[0.0, case.rate]]]),
+        case.rate * np.array([[[[0.0, SHARES[0] / SHARES[1]], [1.0, 0.0]]]]),
+        np.zeros((1, 2, 2), int),
         np.full((1, 1, 2), np.nan),
     )
     return tensors, sampled, hops

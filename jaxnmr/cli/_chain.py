@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +21,8 @@ __all__ = ["run"]
 def run(path: Path, until: str | None, *, force: bool, dry_run: bool, x64: bool, as_json: bool, began: float) -> None:
     """Read, and go through the stages with a line for each, on stderr and in the run's log.
 
+    Whatever stops a stage leaves a line in the log, with the stage's name.
+
     Raises:
         Failure: a folder for results that cannot be made.
         ValueError: what the library refuses.
@@ -27,7 +31,12 @@ def run(path: Path, until: str | None, *, force: bool, dry_run: bool, x64: bool,
         jax.config.update("jax_enable_x64", True)
     config = RunConfig.read(path)
     if dry_run:
-        inputs = prepared(config)
+        told: list[str] = []
+        with warnings_to(told):
+            inputs = prepared(config)
+        for remark in map(one_line, inputs.remarks):
+            if remark not in told:
+                say(f"note: {remark}")
         _tell_plan(config, inputs, seconds_of_a_call(inputs.surface))
         return
     folder = config.output.folder
@@ -39,25 +48,42 @@ def run(path: Path, until: str | None, *, force: bool, dry_run: bool, x64: bool,
 
     def write(text: str) -> None:
         say(text)
-        with log.open("a", encoding="utf-8") as file:
+        keep(text)
+
+    def keep(text: str) -> None:
+        # A log that cannot be written, as on a full disk, must not hide what is wrong.
+        with suppress(OSError), log.open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now().isoformat(timespec='seconds')} {text}\n")
 
-    def progress(step: Step) -> None:
-        if step.state not in ("begins", "done", "kept"):
-            if clock.is_time():
-                say(f"{step.name}: {step.state}")
-            return
-        spent = clock.since(step)
-        write(f"{step.name}: {step.state}" + ("" if spent is None else f" after {spent:.1f} s"))
+    heard: list[str] = []
+    with warnings_to(heard), _live() as show:
 
-    with warnings_to([]):
+        def progress(step: Step) -> None:
+            clock.stage = step.name
+            shown = show(step)
+            if step.state not in ("begins", "done", "kept"):
+                if not shown and clock.is_time():
+                    say(f"{step.name}: {step.state}")
+                return
+            spent = clock.since(step)
+            write(f"{step.name}: {step.state}" + ("" if spent is None else f" after {spent:.1f} s"))
+
         try:
             result = run_chain(config, until=until, force=force, progress=progress)
         except (SearchError, MotionError) as error:
-            write(f"stopped: {one_line(error)}")
+            write(f"stopped in {clock.stage}: {one_line(error)}")
             raise typer.Exit(3) from None
-    for remark in result.remarks:
-        write(f"note: {one_line(remark)}")
+        except (ValueError, OSError) as error:
+            # Said on stderr by whoever called; what is refused before the first stage belongs to no run.
+            if clock.stage:
+                keep(f"stopped in {clock.stage}: {one_line(getattr(error, 'strerror', None) or error)}")
+            raise
+        finally:
+            for text in heard:
+                keep(f"warning: {text}")
+    for remark in map(one_line, result.remarks):
+        if remark not in heard:
+            write(f"note: {remark}")
     write(f"all: done after {time.perf_counter() - began:.1f} s")
     report = folder / "report.json"
     if until in (None, "report"):
@@ -66,12 +92,38 @@ def run(path: Path, until: str | None, *, force: bool, dry_run: bool, x64: bool,
             typer.echo(report.read_text(encoding="utf-8"), nl=False)
 
 
+@contextmanager
+def _live() -> Iterator[Callable[[Step], bool]]:
+    """On a terminal a line with what is being done and for how long; elsewhere nothing, and it says so."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def show(step: Step) -> bool:
+            if step.state == "begins":
+                bar.reset(task, description=step.name, total=None)
+            else:
+                bar.update(task, description=step.name if step.state in ("done", "kept") else f"{step.name}: {step.state}")
+            return console.is_terminal
+
+        yield show
+
+
 class _Clock:
-    """Seconds from the begin of a step to its end."""
+    """Seconds from the begin of a step to its end, and which step it is.
+
+    Attributes:
+        stage: the last step that began or was kept; empty before the first.
+    """
 
     def __init__(self, began: float):
         self._began = {"": began}
         self._told = began
+        self.stage = ""
 
     def since(self, step: Step) -> float | None:
         if step.state == "begins":

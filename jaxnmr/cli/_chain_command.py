@@ -44,7 +44,7 @@ def run(
     what depends on it anew. The folder gets report.html, report.json, CSV of the spectra, the structures, and log.txt.
 
     Exit status: 0 when done, 1 where a package is missing, 2 for bad input or a folder in use, 3 where a minimum or saddle
-    was not reached, or the motion went wrong (what was made before is kept).
+    was not reached, or the motion went wrong (what was made before is kept, and log.txt names the stage).
     """
     began = BEGAN.get() or time.perf_counter()
     with plainly("run"):

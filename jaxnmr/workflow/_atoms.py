@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnmr.dynamics import Path, Surface, Vibrations, dimer, fingerprint, minimise, neb, vibrations
+from jaxnmr.dynamics import Path, Surface, Vibrations, dimer, fingerprint, minimise, nearest_image, neb, vibrations
 from jaxnmr.structure import ELEMENTS
 from jaxnmr.workflow._config import Motion
 from jaxnmr.workflow._hops import Event
@@ -22,6 +22,8 @@ FORCE = 5e-4
 _SMALL = 200
 # Minima nearer than this are one, Å and eV.
 _NEAR, _LEVEL = 0.05, 5e-4
+# Of two events that look the same the atoms go ways whose lengths differ by less, Å.
+_WAY = 0.15
 
 
 def relaxed(surface: Surface, positions: np.ndarray) -> Relaxed:
@@ -49,11 +51,11 @@ def settled(surface: Surface, first: Relaxed, before: np.ndarray, events: Sequen
     # Events that share atoms belong to one group.
     groups: list[set[int]] = []
     for event in events:
-        apart = [g for g in groups if not g & set(event.atoms)]
+        others = [g for g in groups if not g & set(event.atoms)]
         shared = [g for g in groups if g & set(event.atoms)]
-        groups = [*apart, set(event.atoms).union(*shared)]
+        groups = [*others, set(event.atoms).union(*shared)]
     groups.sort(key=min)
-    places, energies, prints = [], [], []
+    places, energies, prints, ways = [], [], [], []
     weights = None
     if surface.species is not None:
         weights = np.sqrt([1.0 + ELEMENTS.index(symbol) for symbol in surface.species])
@@ -61,12 +63,23 @@ def settled(surface: Surface, first: Relaxed, before: np.ndarray, events: Sequen
         found = minimise(surface, first.positions + (event.positions - before), max_force=FORCE, max_steps=3000)
         places.append(_array(found.positions))
         energies.append(float(found.energy) - first.energy)
-        prints.append(np.asarray(fingerprint(jnp.asarray(places[-1]), 1.5, weights, surface.cell)))
-    apart = [np.abs(place - first.positions).max() > _NEAR for place in places]
+        prints.append(np.asarray(fingerprint(jnp.asarray(places[-1]), 1.5, weights, surface.cell, surface.periodic)))
+        ways.append(np.sort(np.linalg.norm(_nearest(places[-1] - first.positions, surface), axis=-1)))
+    apart: list[bool] = []
+    for k, place in enumerate(places):
+        # Two guesses may come down to one minimum, which is one state.
+        known = [first.positions, *(places[j] for j in range(k) if apart[j])]
+        apart.append(all(np.abs(_nearest(place - other, surface)).max() > _NEAR for other in known))
     same = []
     for k in range(len(events)):
         near = (
-            j for j in range(k) if abs(energies[j] - energies[k]) < _LEVEL and np.allclose(prints[j], prints[k], atol=0.02)
+            j
+            for j in range(k)
+            if apart[j]
+            and abs(energies[j] - energies[k]) < _LEVEL
+            and np.allclose(prints[j], prints[k], atol=0.02)
+            # Turns by one and by two places may end alike, but their ways differ.
+            and np.allclose(ways[j], ways[k], atol=_WAY)
         )
         same.append(next(near, k))
     return Ends(
@@ -96,10 +109,11 @@ def between(surface: Surface, first: Relaxed, end: np.ndarray, event: Event, bef
         end_force=None,
     )
     top = _refined(surface, path)
-    joins, levels = True, ()
+    joins, levels = False, ()  # where nobody looked, nothing is known
     if top.sides is not None and top.side_energies is not None:
         levels = tuple(float(e) - first.energy for e in top.side_energies)
-        ways = [[np.abs(side - goal).max() for goal in (first.positions, end)] for side in top.sides]
+        goals = first.positions, end
+        ways = [[np.abs(_nearest(side - goal, surface)).max() for goal in goals] for side in top.sides]
         joins = bool(min(max(ways[0][0], ways[1][1]), max(ways[0][1], ways[1][0])) < 0.3)
     place = top.positions
     crossing = tuple(bridge.moved(before, place).coordinate(place) for bridge in event.bridges)
@@ -174,6 +188,11 @@ def vibrations_of(point: Point, species: tuple[str, ...] | None) -> Vibrations:
         species=species,
         complete=True,
     )
+
+
+def _nearest(step: np.ndarray, surface: Surface) -> np.ndarray:
+    """To the nearest images."""
+    return step if surface.cell is None else nearest_image(step, np.asarray(surface.cell, np.float64), surface.periodic)
 
 
 def _array(value: object) -> np.ndarray:

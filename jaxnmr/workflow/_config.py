@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from pathlib import Path
@@ -37,11 +38,13 @@ class Motion(Table):
     """Which minima the atoms hop to: protons across their hydrogen bonds, minima given as files, or those of a search.
 
     The search is minima hopping from the first minimum: so many escapes (`explore_hops`) of so many walkers; minima up to
-    `explore_window_ev` above the first are taken.
+    `explore_window_ev` above the first are taken. With `symmetry` minima that were given or found come with all that the
+    symmetry of the first makes of them, so that equivalent molecules move alike.
     """
 
     hops: Literal["protons", "explore", "none"] = "none"
     ends: tuple[Path, ...] = ()
+    symmetry: bool = True
     images: Annotated[int, Field(ge=3)] = 7
     max_force_ev_a: Positive = 0.03
     max_steps: Count = 500
@@ -81,10 +84,15 @@ class Rates(Table):
     recrossing_fs: Positive = 100.0
 
 
+# Of fewer samples in a row no error of their mean can be told.
+_FEWEST = 8
+
+
 class Sampling(Table):
     """Molecular dynamics in the basins: length and what is passed over first, ps of each replica; none at length 0.
 
-    Replicas start in each basin; `every` steps of `dt_fs` lie between samples.
+    Replicas start in each basin; `every` steps of `dt_fs` lie between samples. At least eight samples of each replica are
+    left after the warm-up.
     """
 
     length_ps: Width = 0.0
@@ -94,6 +102,19 @@ class Sampling(Table):
     every: Count = 10
     friction_per_ps: Positive = 5.0
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def samples(self) -> int:
+        """Of each replica, the warm-up with them."""
+        return self._spacings(self.length_ps)
+
+    @property
+    def skipped(self) -> int:
+        """Samples of the warm-up."""
+        return self._spacings(self.warmup_ps)
+
+    def _spacings(self, ps: float) -> int:
+        return math.ceil(1e3 * ps / (self.dt_fs * self.every))
 
 
 class Uncertainty(Table):
@@ -194,6 +215,14 @@ class RunConfig(Table):
             raise ValueError("motion: hops and ends both came; give one of them")
         if 0 < self.sample.length_ps <= self.sample.warmup_ps:
             raise ValueError("sample: length_ps is not above warmup_ps, so that nothing would be left; make it longer")
+        how, left = self.sample, self.sample.samples - self.sample.skipped
+        if how.length_ps > 0 and left < _FEWEST:
+            least = how.warmup_ps + 1e-3 * _FEWEST * how.dt_fs * how.every
+            raise ValueError(
+                f"sample: length_ps {how.length_ps:g} and every {how.every} leave {left} samples after warmup_ps "
+                f"{how.warmup_ps:g}, and no error can be told of fewer than {_FEWEST}; give a length_ps of {least:.3g} or "
+                "more, better some ps, or a smaller every"
+            )
         pairs, longest = self.rates.recrossing_pairs, self.rates.recrossing_fs
         if 0 < pairs < 10:
             raise ValueError(f"rates.recrossing_pairs: got {pairs}; give 0 for none, or at least 10, better 100")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
@@ -12,20 +14,18 @@ from jaxnmr.workflow._records import Ends, ExchangeOfNuclei, Sampled
 
 __all__ = ["with_counts"]
 
-# Fewer jumps than these each way tell no rate.
+rates: Any = import_module("jaxnmr.exchange.rates")
+
+# Fewer jumps than these into or out of a basin tell no rate.
 _JUMPS = 5
 
 
 def with_counts(exchange: ExchangeOfNuclei, sampled: Sequence[Sampled], ends: Ends, how: Rates) -> ExchangeOfNuclei:
-    r"""The exchange with rates and shares that the motion has counted, where it knows them better than the saddle.
+    """The exchange with rates and shares that the motion has counted, where it knows them better than the saddle.
 
-    With N_j jumps from the first basin to j, M_j back, and times T spent,
-
-    $$k_j = \frac{N_j}{T_0},\qquad \frac{p_j}{p_0} = \frac{N_j\,T_j}{M_j\,T_0},$$
-
-    the likeliest under detailed balance where jumps join the first basin to the others alone; the relative error of k is
-    $1/\sqrt{N_j}$. Groups whose events look the same are counted together. A group has either the counted rates or the
-    saddles', and its averaged tensors are of the moments in one basin, so that no hop counts twice.
+    Rates and shares are the likeliest under detailed balance (`jaxnmr.rates.rates_of_counts`; for two basins k = N / T).
+    Groups whose events look the same are counted together. A group has either the counted rates or the saddles', and its
+    averaged tensors are of the moments in one basin, so that no hop counts twice.
 
     Motion and saddle are of one surface, so that an error of the barrier changes both alike: what counts is how
     well each knows the rate of that surface, `rates.saddle_error` for the saddle's.
@@ -48,15 +48,20 @@ def with_counts(exchange: ExchangeOfNuclei, sampled: Sequence[Sampled], ends: En
         for kind, groups in kinds.items():
             n = 1 + len(kind)
             jumps = found.jumps[groups, :n, :n].sum(axis=0)
-            time = 1e-12 * found.spent_ps[groups, :n].sum(axis=0)
-            there, back = jumps[1:, 0], jumps[0, 1:]
-            if jumps[1:, 1:].any() or min(there.min(), back.min()) < _JUMPS:
+            time = 1e3 * found.spent_ps[groups, :n].sum(axis=0)
+            if min(jumps.sum(axis=0).min(), jumps.sum(axis=1).min()) < _JUMPS:
                 continue
-            error = np.sqrt(1 / there).max()
+            try:
+                best = rates.rates_of_counts(jumps, time)
+            except ValueError:  # basins that no jumps join
+                continue
+            seen = best.rates > 0
+            error = float((best.stderr[seen] / best.rates[seen]).max())
             if error >= how.saddle_error:
                 continue
-            shares = np.concatenate([[1.0], there * time[1:] / (back * time[0])])
-            populations[t, groups, :n] = shares / shares.sum()
-            out[t, groups, 1:n] = there / time[0]
-            counted[t, groups] = error, np.sqrt(1 / there + 1 / back).max()
+            shares, wrong = best.populations, best.population_stderr / best.populations
+            populations[t, groups, :n] = shares
+            out[t, groups, :n, :n] = np.where(seen, best.rates, 0.0)
+            # Of two shares that sum to one, the errors of the logarithms add up in their ratio.
+            counted[t, groups] = error, float((wrong[1:] + wrong[0]).max())
     return replace(exchange, populations=populations, rates=out, counted=counted)

@@ -91,20 +91,22 @@ def site_graph(result: Result, numbers: Mapping[str, Any]) -> Any:
         basin = {"boxstyle": "round,pad=0.5", "fc": "#eef2ff", "ec": "#4b5563"}
         for row, event in enumerate(events):
             rate, y = event["rates"][0], -float(row)
-            p = rate["populations"]
+            # As the spectra have them: by the theory that was asked for, or counted.
+            p, k = rate.get("populations_taken", rate["populations"]), rate.get("rate_taken_per_s", rate["rate_per_s"])
             home = f"first minimum\np = {p[0]:.3f}"
             end = f"{event['name']}\n{1e3 * event['energy_ev']:+.0f} meV, p = {p[1]:.3f}"
-            back = rate["rate_per_s"] * p[0] / p[1] if p[1] > 0 else float("inf")
+            back = k * p[0] / p[1] if p[1] > 0 else float("inf")
             axes.text(0.16, y, home, ha="center", va="center", fontsize=8, bbox=basin)
             axes.text(0.84, y, end, ha="center", va="center", fontsize=8, bbox=basin)
-            for dy, k, ends in ((0.12, rate["rate_per_s"], (0.29, 0.66)), (-0.12, back, (0.66, 0.29))):
+            for dy, each, ends in ((0.12, k, (0.29, 0.66)), (-0.12, back, (0.66, 0.29))):
                 axes.annotate("", (ends[1], y + dy), (ends[0], y + dy), arrowprops={"arrowstyle": "-|>", "color": "#1b1b1b"})
-                axes.text(0.475, y + 1.9 * dy, f"{k:.2g} s⁻¹", ha="center", va="center", fontsize=8)
+                axes.text(0.475, y + 1.9 * dy, f"{each:.2g} s⁻¹", ha="center", va="center", fontsize=8)
             words = event.get("regimes", {})
             said = "; ".join(f"{word} beside {name}" for name, word in words.items() if word != "none")
             axes.text(0.475, y - 0.46, said, ha="center", va="center", fontsize=7, color="#c2410c")
         axes.set(xlim=(0, 1), ylim=(-len(events) + 0.4, 0.5))
-        axes.set_title(f"group {group}, {numbers['temperatures_k'][0]:g} K, classical rates", fontsize=9, loc="left")
+        how = events[0]["rates"][0].get("rate_taken", "htst")
+        axes.set_title(f"group {group}, {numbers['temperatures_k'][0]:g} K, rates: {how}", fontsize=9, loc="left")
         axes.axis("off")
     return figure
 

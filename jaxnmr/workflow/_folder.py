@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,12 @@ import numpy as np
 
 from jaxnmr._version import __version__
 from jaxnmr.saving import written_aside
+from jaxnmr.workflow._heard import listening, repeated, sentences
 
-__all__ = ["Kept", "Step", "Store", "digest_of_array", "digest_of_file", "digest_of_record", "locked"]
+__all__ = ["Kept", "Step", "Store", "digest_of_array", "digest_of_file", "digest_of_record", "locked", "same_material"]
+
+# Cells that were relaxed on their own differ by a per cent or two; those of two polymorphs by more.
+_SAME_CELL = 0.03
 
 Record = TypeVar("Record")
 
@@ -33,10 +38,11 @@ class Step(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A result and the digest of its numbers, which what is made from it depends on."""
+    """A result, the digest of its numbers, which what is made from it depends on, and the warnings of its making."""
 
     record: Any
     digest: str
+    heard: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -64,6 +70,40 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def same_material(folder: Path, species: tuple[str, ...], cell: np.ndarray | None, force: bool) -> None:
+    """Refuse a folder of other atoms or of another cell, and mark one that has no mark yet.
+
+    Raises:
+        ValueError: results of another material lie there, and nobody said that they may go.
+    """
+    mark, atoms = folder / "material.txt", " ".join(species)
+    rows = [] if cell is None else [" ".join(f"{x:.3f}" for x in row) for row in np.asarray(cell, np.float64)]
+    # An empty mark is none: a disk was full when it was to be written.
+    was = mark.read_text(encoding="utf-8").split("\n") if mark.exists() else []
+    was = [line.strip() for line in was if line.strip()]
+    if was and not force:
+        if was[0] != atoms:
+            raise ValueError(
+                f"output.folder: {folder} holds a run of other atoms; name another folder, or replace it with force."
+            )
+        # Marks of earlier versions have no cell, and say nothing of it.
+        if was[1:] and not _alike(was[1:], cell):
+            raise ValueError(
+                f"output.folder: {folder} holds a run of these atoms in another cell ({'; '.join(was[1:])} Å), as of "
+                "another polymorph; name another folder, or replace it with force."
+            )
+    if was[:1] != [atoms] or len(was) == 1 or force:
+        with written_aside(mark) as aside:
+            aside.write_text("\n".join([atoms, *(rows or ["no cell"])]) + "\n", encoding="utf-8")
+
+
+def _alike(rows: list[str], cell: np.ndarray | None) -> bool:
+    if cell is None or rows == ["no cell"]:
+        return cell is None and rows == ["no cell"]
+    before = np.array([row.split() for row in rows], np.float64)
+    return bool(np.linalg.norm(before - cell) <= _SAME_CELL * np.linalg.norm(before))
+
+
 @dataclasses.dataclass(frozen=True)
 class Store:
     """Steps on disk, one file each: there whole or not at all.
@@ -73,12 +113,14 @@ class Store:
         force: make every step anew.
         told: is called when a step begins, ends, or was kept.
         origin: versions and model files, for provenance.
+        heard: warnings of the steps that were made or kept, which grow as the run goes on.
     """
 
     folder: Path
     force: bool
     told: Callable[[Step], None]
     origin: Mapping[str, Any]
+    heard: list[str] = dataclasses.field(default_factory=list)
 
     def path(self, name: str) -> Path:
         """Where a step is kept."""
@@ -103,15 +145,22 @@ class Store:
         found = None if self.force else self.kept(name, kind, inputs)
         if found is not None:
             self.told(Step(name, "kept"))
+            self.heard.extend(found.heard)
             return found
         self.told(Step(name, "begins"))
-        record = make()
-        self._write(name, key, record, inputs)
+        caught: list[warnings.WarningMessage] = []
+        try:
+            with listening(caught):
+                record = make()
+            self._write(name, key, record, inputs, sentences(caught))
+        finally:
+            repeated(caught)
         self.told(Step(name, "done"))
         # From the file: a run that is resumed then goes on from the same bits as one that was not.
         again = self.kept(name, kind, inputs)
         if again is None:
             raise OSError(f"{self.path(name)} cannot be read back; look for another program that writes there.")
+        self.heard.extend(again.heard)
         return again
 
     def kept(self, name: str, kind: type[Record], inputs: Mapping[str, Any]) -> Kept | None:
@@ -126,17 +175,19 @@ class Store:
             return None
         record = kind(**arrays, **{field: _tuples(value) for field, value in head["rest"].items()})
         digest = digest_of_record(record)
-        return Kept(record, digest) if digest == head["digest"] else None
+        return Kept(record, digest, tuple(head.get("heard", ()))) if digest == head["digest"] else None
 
-    def _write(self, name: str, key: str, record: Any, inputs: Mapping[str, Any]) -> None:
+    def _write(self, name: str, key: str, record: Any, inputs: Mapping[str, Any], heard: tuple[str, ...]) -> None:
         arrays, rest = _parts(record)
-        head = {"key": key, "digest": digest_of_record(record), "rest": rest}
+        head = {"key": key, "digest": digest_of_record(record), "rest": rest, "heard": heard}
         self.path(name).parent.mkdir(parents=True, exist_ok=True)
         about = {"step": name, "key": key, "inputs": dict(inputs), "provenance": dict(self.origin)}
         with written_aside(self.path(name).with_suffix(".json")) as aside:
             aside.write_text(json.dumps(about, indent=2, default=str) + "\n", encoding="utf-8")
         with written_aside(self.path(name)) as aside, aside.open("wb") as file:
-            np.savez(file, allow_pickle=False, _head=np.array(json.dumps(head)), **arrays)
+            whole: dict[str, Any] = {"_head": np.array(json.dumps(head)), **arrays}
+            # No `allow_pickle`: NumPy below 2.1 would write it as an array of that name.
+            np.savez(file, **whole)
 
 
 def digest_of_file(path: str | os.PathLike[str]) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import jax
 import numpy as np
 
 from jaxnmr.dynamics import Surface
-from jaxnmr.isotopes import isotope
+from jaxnmr.isotopes import Isotope, isotope
 from jaxnmr.potential import load_potential, load_tensor_model
-from jaxnmr.structure import Structure, read, supercell
+from jaxnmr.structure import Structure
+from jaxnmr.workflow._compare import measured_of
 from jaxnmr.workflow._config import RunConfig
+from jaxnmr.workflow._crystal import check_atoms, crystal, elsewhere, ends_of, is_heavier, weighed
 from jaxnmr.workflow._folder import digest_of_file
+from jaxnmr.workflow._heard import listening, repeated, sentences
 from jaxnmr.workflow._hops import Event, moved_groups, proton_hops
 from jaxnmr.workflow._sample import check_sampling
 
@@ -35,8 +39,11 @@ class Inputs:
         events: the hops to look for.
         atoms_digest: of elements, positions and cell.
         ends_digest: of the minima given as files.
+        names_digest: of the atoms' names.
+        masses_digest: of the masses, and of which atoms are held.
         surface_digest: of the potential.
         tensors_digest: of the tensor model.
+        remarks: on what was read, and on what was chosen where the files say nothing.
     """
 
     structure: Structure
@@ -45,8 +52,11 @@ class Inputs:
     events: tuple[Event, ...]
     atoms_digest: str
     ends_digest: str
+    names_digest: str
+    masses_digest: str
     surface_digest: str
     tensors_digest: str
+    remarks: tuple[str, ...] = ()
 
 
 def prepared(config: RunConfig, potential: Any = None, tensors: Any = None) -> Inputs:
@@ -58,15 +68,23 @@ def prepared(config: RunConfig, potential: Any = None, tensors: Any = None) -> I
         tensors: anything with `label(structure)`, instead of the file.
 
     Raises:
-        ValueError: files that are not there or cannot be read, the nucleus or an element missing in structure or model,
-            no hydrogen bond, ends that do not fit.
+        ValueError: files that are not there or cannot be read, the nucleus, an observed atom or an element missing in
+            structure or model, no hydrogen bond, ends that do not fit, a measured spectrum beside the axis.
     """
-    structure = _read(config)
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with listening(caught):
+            found = _prepared(config, potential, tensors)
+    finally:
+        repeated(caught)
+    return replace(found, remarks=(*sentences(caught), *found.remarks))
+
+
+def _prepared(config: RunConfig, potential: Any, tensors: Any) -> Inputs:
+    cell, structure = crystal(config)
     nucleus = isotope(config.experiment.isotope)
-    if nucleus.symbol not in structure.species:
-        raise ValueError(
-            f"experiment.isotope: {config.structure.file} has no {nucleus.symbol}; it has {', '.join(structure.elements)}."
-        )
+    check_atoms(structure, nucleus, config.structure.atoms)
+    measured_of(config)  # what cannot be compared is refused now, and not after hours
     given = potential
     if given is None:
         if config.potential.file is None:
@@ -80,15 +98,20 @@ def prepared(config: RunConfig, potential: Any = None, tensors: Any = None) -> I
         if config.tensors.file is None:
             raise ValueError("tensors.file: is missing; name a model file.")
         model = load_tensor_model(config.tensors.file)
-        for name in ("shielding", "efg") if nucleus.is_quadrupolar else ("shielding",):
-            if nucleus.symbol not in model.predicts(name):
-                raise ValueError(f"tensors.file: has learnt no {name} of {nucleus.symbol}; use one that has.")
-        unknown = [symbol for symbol in structure.elements if symbol not in model.elements]
-        if unknown:
-            raise ValueError(f"tensors.file: does not know {', '.join(unknown)}; use a model that was trained on them.")
-    surface = given if isinstance(given, Surface) else Surface.from_potential(given, structure)
+    # Of a model given in Python nothing is known that it does not tell.
+    for name in ("shielding", "efg") if nucleus.is_quadrupolar else ("shielding",):
+        if hasattr(model, "predicts") and nucleus.symbol not in model.predicts(name):
+            raise ValueError(f"tensors.file: has learnt no {name} of {nucleus.symbol}; use one that has.")
+    unknown = [symbol for symbol in structure.elements if symbol not in getattr(model, "elements", structure.elements)]
+    if unknown:
+        raise ValueError(f"tensors.file: does not know {', '.join(unknown)}; use a model that was trained on them.")
+    if isinstance(given, Surface):
+        surface, remarks = given, _of_masses(given, structure, nucleus)
+    else:
+        structure, remarks = weighed(structure, nucleus)
+        surface = Surface.from_potential(given, structure)
     check_sampling(config.sample, surface, model)
-    ends = [read(path) for path in config.motion.ends]
+    ends = ends_of(cell, structure, config.motion.ends)
     events: Sequence[Event] = ()
     if ends:
         events = moved_groups(structure, ends)
@@ -101,34 +124,39 @@ def prepared(config: RunConfig, potential: Any = None, tensors: Any = None) -> I
         tuple(events),
         _digest_of_atoms([structure]),
         _digest_of_atoms(ends),
+        hashlib.sha256(repr(structure.names).encode()).hexdigest(),
+        _digest_of_masses(surface),
         _digest(given, None if potential is not None else config.potential.file),
         _digest(model, None if tensors is not None else config.tensors.file),
+        remarks,
     )
 
 
-def elsewhere(structure: Structure, positions: np.ndarray) -> Structure:
-    """The same atoms at other positions, without tensors."""
-    return Structure(
-        structure.species,
-        positions,
-        structure.cell,
-        structure.pbc,
-        labels=structure.labels,
-        indices=structure.indices,
-        isotopes=structure.isotopes,
+def _of_masses(surface: Surface, structure: Structure, nucleus: Isotope) -> tuple[str, ...]:
+    """Whether a surface that came with its own masses has others than the observed isotope."""
+    if surface.masses is None:
+        return ()
+    masses, named = np.asarray(surface.masses, np.float64), structure.isotopes or (None,) * len(structure)
+    mine = [k for k, symbol in enumerate(structure.species) if symbol == nucleus.symbol and named[k] in (None, nucleus.name)]
+    other = [float(masses[k]) for k in mine if is_heavier(float(masses[k]), nucleus)]
+    if not other:
+        return ()
+    return (
+        f"experiment.isotope: {nucleus.name} is observed, and the surface that was given has {nucleus.symbol} of "
+        f"{other[0]:g} amu; give it the masses of the sample.",
     )
 
 
-def _read(config: RunConfig) -> Structure:
-    asked = config.structure
-    found = read(asked.file) if asked.frame is None else read(asked.file, frame=asked.frame)
-    return supercell(found, asked.supercell_a) if asked.supercell_a > 0 else found
+def _digest_of_masses(surface: Surface) -> str:
+    masses = b"" if surface.masses is None else np.asarray(surface.masses, np.float64).tobytes()
+    return hashlib.sha256(masses + repr(surface.fixed).encode()).hexdigest()
 
 
 def _digest_of_atoms(structures: Sequence[Structure]) -> str:
+    """What energies depend on: masses and names count apart, where something depends on them."""
     total = hashlib.sha256()
     for each in structures:
-        total.update(repr((each.species, each.pbc, each.isotopes)).encode())
+        total.update(repr((each.species, each.pbc)).encode())
         total.update(np.asarray(each.positions, np.float64).tobytes())
         if each.cell is not None:
             total.update(np.asarray(each.cell, np.float64).tobytes())

@@ -18,6 +18,9 @@ from jaxnmr.workflow._records import Ends, ExchangeOfNuclei, RatesOfEvents, Recr
 
 __all__ = ["exchange_of", "rates_of", "recrossed"]
 
+# Jumps that differ by less look the same: ways of atoms, Å, and energies of ends, eV. Shares and rates beyond are none.
+_ALIKE, _LEVEL, _LEAST, _FASTEST = 0.15, 1e-3, 1e-12, 1e15
+_HOT = 1e12  # K
 # Public as `jaxnmr.rates`; its room does not load it by itself, since it needs that of the dynamics.
 rates: Any = import_module("jaxnmr.exchange.rates")
 
@@ -51,7 +54,8 @@ def rates_of(
     htst, eyring, wigner = (np.stack(c, axis=1) for c in columns[:3])
     energies = [[float(x.energy) for x in points] for points in (saddles, ends)]
     barrier, level = (np.array(e) - float(first.energy) for e in energies)
-    kt = BOLTZMANN_IN_EV * np.asarray(temperatures)[:, None]
+    # The classical rate where the barrier counts for nothing: a rate that is zero but for exp(-barrier/kT) tells nothing.
+    attempts = np.array([float(rates.htst(first, s, _HOT)) for s in saddles]) * np.exp(barrier / (BOLTZMANN_IN_EV * _HOT))
     return RatesOfEvents(
         np.asarray(temperatures, np.float64),
         htst,
@@ -62,7 +66,7 @@ def rates_of(
         barrier - level,
         barrier + np.array([_zero_point(s) - _zero_point(first) for s in saddles]),
         level,
-        (htst * np.exp(barrier / kt))[0],
+        attempts,
         np.array([float(np.min(np.asarray(s.wavenumbers))) for s in saddles]),
         tuple(dict.fromkeys(str(w.message) for w in heard if issubclass(w.category, JaxnmrWarning))),
     )
@@ -98,8 +102,8 @@ def recrossed(surface: Surface, saddle: Vibrations, config: RunConfig) -> Recros
     for kelvin, each in zip(config.experiment.temperatures_k, found, strict=True):
         if not each.value > 0:
             raise ValueError(
-                f"rates.recrossing_fs: after {how.recrossing_fs:g} fs at {kelvin:g} K most trajectories are back where they came "
-                f"from ({each.value:.2f} stay across): the plateau is over; give a shorter time."
+                f"rates.recrossing_fs: after {how.recrossing_fs:g} fs at {kelvin:g} K most trajectories are back where they "
+                f"came from ({each.value:.2f} stay across): the plateau is over; give a shorter time."
             )
     return Recrossed(
         np.array([each.value for each in found]),
@@ -113,6 +117,7 @@ def recrossed(surface: Surface, saddle: Vibrations, config: RunConfig) -> Recros
 
 def exchange_of(
     nuclei: Sequence[int],
+    first: np.ndarray,
     ends: Ends,
     used: Sequence[int],
     found: RatesOfEvents,
@@ -122,34 +127,75 @@ def exchange_of(
     """States, populations and rates of each group, and the group of each nucleus.
 
     A group's basins are the first minimum and those of its own events; so groups stay independent, and two that have two
-    basins each are not four states of one spin.
+    basins each are not four states of one spin. Between two basins beyond the first the jump of an event is taken that looks
+    the same (energies of its ends and lengths of all atoms' ways), as between the three places of a methyl group.
 
     Args:
         nuclei: observed atoms.
+        first: positions of the first minimum, Å.
         ends: minima and groups.
         used: the events that have rates, in the order of `found`.
         found: rates.
         theory: "htst", "eyring" or "eyring-wigner".
         staying: share of crossings that stay across, (temperature, event).
+
+    Raises:
+        ValueError: a rate that no nucleus has, as harmonic quantum theory gives where zero-point energies leave no barrier.
     """
     k = {"htst": found.htst, "eyring": found.eyring, "eyring-wigner": found.wigner}[theory] * staying
+    if not (np.isfinite(k) & (k <= _FASTEST)).all():
+        t, c = np.argwhere(~(np.isfinite(k) & (k <= _FASTEST)))[0]
+        raise ValueError(
+            f"rates.theory: {theory} gives {k[t, c]:.1e} /s for event {used[c]} at {found.temperatures[t]:g} K, faster than "
+            "any nucleus moves; take 'htst', or a higher temperature."
+        )
     n = len(ends.atoms)
     members = [[c for c, event in enumerate(used) if ends.groups[event] == g] for g in range(n)]
     width = 1 + max((len(m) for m in members), default=0)
     states = np.full((n, width), -1)
-    shares, out = np.zeros((len(found.temperatures), n, width)), np.zeros((len(found.temperatures), n, width))
+    t = len(found.temperatures)
+    shares, out, through = np.zeros((t, n, width)), np.zeros((t, n, width, width)), np.full((n, width, width), -1)
     for g, columns in enumerate(members):
         states[g, : 1 + len(columns)] = [0, *(1 + used[c] for c in columns)]
         # Shares of the end beside the start, pair by pair, made to sum to one.
         ratio = found.populations[:, columns, 1] / found.populations[:, columns, 0]
-        weight = np.concatenate([np.ones((len(ratio), 1)), ratio], axis=1)
-        shares[:, g, : weight.shape[1]] = weight / weight.sum(axis=1, keepdims=True)
-        out[:, g, 1 : weight.shape[1]] = k[:, columns]
+        # A basin that is never visited still has a share above zero, so that the way back has a rate.
+        weight = np.maximum(np.concatenate([np.ones((len(ratio), 1)), ratio], axis=1), _LEAST)
+        p = weight / weight.sum(axis=1, keepdims=True)
+        shares[:, g, : p.shape[1]] = p
+        for (i, j), column in _jumps(first, ends, [used[c] for c in columns], ends.atoms[g]).items():
+            rate = k[:, columns[column]]
+            out[:, g, i, j], out[:, g, j, i] = rate, rate * p[:, j] / p[:, i]
+            through[g, i, j] = through[g, j, i] = used[columns[column]]
     home = np.full(len(nuclei), -1)
     for g, atoms in enumerate(ends.atoms):
         if members[g]:
             home[np.isin(nuclei, atoms)] = g
-    return ExchangeOfNuclei(home, states, shares, out, np.full((*shares.shape[:2], 2), np.nan))
+    return ExchangeOfNuclei(home, states, shares, out, through, np.full((*shares.shape[:2], 2), np.nan))
+
+
+def _jumps(first: np.ndarray, ends: Ends, events: Sequence[int], atoms: Sequence[int]) -> dict[tuple[int, int], int]:
+    """Jumps (to, from) between basins and which of the events each is like; basin 0 is the first minimum."""
+    inside = list(atoms)
+    places = [first[inside], *(ends.positions[k][inside] for k in events)]
+    levels = [0.0, *(float(ends.energies[k]) for k in events)]
+
+    def ways(i: int, j: int) -> np.ndarray:
+        return np.sort(np.linalg.norm(places[i] - places[j], axis=-1))
+
+    found = {(1 + c, 0): c for c in range(len(events))}
+    for j in range(1, len(places)):
+        for i in range(j + 1, len(places)):
+            for c in range(len(events)):
+                if np.abs(ways(i, j) - ways(1 + c, 0)).max() > _ALIKE:
+                    continue
+                # Either end may be the one that looks like the first minimum.
+                for to, start in ((i, j), (j, i)):
+                    if abs(levels[start]) < _LEVEL and abs(levels[to] - levels[1 + c]) < _LEVEL:
+                        found.setdefault((to, start), c)
+            if (i, j) in found and (j, i) in found:
+                del found[j, i]
+    return found
 
 
 def _zero_point(point: Vibrations) -> float:

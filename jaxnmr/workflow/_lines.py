@@ -26,12 +26,13 @@ Numbers = np.ndarray | jax.Array
 
 
 class Hopping(NamedTuple):
-    """Nuclei that hop: tensors in each basin, rates from the first, and populations.
+    """Nuclei that hop: tensors in each basin, rates, and populations.
 
     Attributes:
         shielding: ppm, (basin, 3, 3).
         efg: atomic units, (basin, 3, 3).
-        rates: from the first basin to the others, s⁻¹, (basin - 1,).
+        rates: [i, j] from basin j to i, s⁻¹, (basin, basin); those from lower to higher numbers count, for populations tell
+            the others.
         populations: (basin,).
     """
 
@@ -130,7 +131,8 @@ class Bench:
 
     def _model(self, rates, populations) -> ExchangeModel:
         n = len(populations)
-        return ExchangeModel.from_rates({(0, k): rates[k - 1] for k in range(1, n)}, populations, n)
+        pairs = {(j, i): rates[i, j] for j in range(n) for i in range(j + 1, n)}
+        return ExchangeModel.from_rates(pairs, populations, n)
 
 
 def _larger(one: Resolution | None, other: Resolution) -> Resolution:

@@ -10,12 +10,12 @@ import numpy as np
 from jaxnmr.exchange import ExchangeModel
 from jaxnmr.isotopes import isotope
 from jaxnmr.spins import Sites
-from jaxnmr.tensors import efg_to_coupling, haeberlen, quadrupole_parameters, shielding_to_shift
 from jaxnmr.workflow._compare import Comparison
 from jaxnmr.workflow._records import Sampled
 from jaxnmr.workflow._result import Result
 from jaxnmr.workflow._sets import states_of
-from jaxnmr.workflow._timescales import averaging, words_of
+from jaxnmr.workflow._site_numbers import sites_of
+from jaxnmr.workflow._timescales import words_of
 
 __all__ = ["numbers_of"]
 
@@ -40,15 +40,42 @@ def numbers_of(result: Result, measured: Sequence[Comparison] = ()) -> dict[str,
         "theory": result.config.rates.theory,
         "energy_ev": result.relaxed.energy,
         "max_force_ev_a": result.relaxed.max_force,
-        "events": _events(result),
+        "explored": _explored(result),
+        "events": [event | _doubts(result) for event in _events(result)],
         "left_out": [name for k, name in enumerate(ends.names if ends is not None else ()) if k not in result.used],
         "motion": [_motion(result, found) for found in result.sampled],
-        "sites": _sites(result) if result.tensors is not None and result.exchange is not None else [],
+        "sites": sites_of(result) if result.tensors is not None and result.exchange is not None else [],
         "spectra": [row for f in range(len(result.spectra)) for row in _differences(result, f)],
         "measured": [{"spectrum": each.name, "scale": each.scale, "residual": each.residual} for each in measured],
         "remarks": list(result.remarks),
         "not_known": _not_known(result),
     }
+
+
+def _explored(result: Result) -> dict[str, Any] | None:
+    """What a search for minima has found."""
+    found = result.explored
+    if found is None:
+        return None
+    return {
+        "energies_ev": [float(e) for e in found.energies],
+        "visits": [int(n) for n in found.visits],
+        "above_window": int(found.above),
+        "window_ev": result.config.motion.explore_window_ev,
+        "evaluations": int(found.evaluations),
+    }
+
+
+def _doubts(result: Result) -> dict[str, Any]:
+    """The errors that a band was drawn with, and where hops stand beside the spectrum's scales."""
+    asked, how = result.config.experiment, result.config.uncertainty
+    found: dict[str, Any] = {
+        "barrier_error_ev": how.barrier_ev if how.barrier_ev > 0 else None,
+        "energy_error_ev": how.energy_ev if how.energy_ev > 0 else None,
+    }
+    if result.rates is not None:
+        found["regimes_at"] = {"field_t": asked.fields_t[0], "temperature_k": asked.temperatures_k[0]}
+    return found
 
 
 def _events(result: Result) -> list[dict[str, Any]]:
@@ -111,7 +138,7 @@ def _taken(result: Result, t: int, event: int) -> dict[str, Any]:
     counted = bool(np.isfinite(exchange.counted[t, g]).all())
     return {
         "rate_taken": "counted" if counted else result.config.rates.theory,
-        "rate_taken_per_s": float(exchange.rates[t, g, basin]),
+        "rate_taken_per_s": float(exchange.rates[t, g, basin, 0]),
         "populations_taken": exchange.populations[t, g, [0, basin]].tolist(),
     }
 
@@ -150,7 +177,7 @@ def _regimes(result: Result, event: int) -> dict[str, str]:
         tensors.efg[pair, mine[0]] if isotope(result.config.experiment.isotope).is_quadrupolar else None,
         reference=result.config.tensors.reference_ppm,
     )
-    hops = ExchangeModel.from_rates({(0, 1): float(exchange.rates[0, group, basin])}, p / p.sum(), 2)
+    hops = ExchangeModel.from_rates({(0, 1): float(exchange.rates[0, group, basin, 0])}, p / p.sum(), 2)
     return words_of(sites, hops, result.config.experiment.fields_t[0], result.config)
 
 
@@ -165,87 +192,6 @@ def _motion(result: Result, found: Sampled) -> dict[str, Any]:
         "spent_ps": [found.spent_ps[g, : int((states >= 0).sum())].tolist() for g, states in enumerate(groups)],
         "averages": "over the moments in each basin; hops between basins are in none of them",
     }
-
-
-def _sites(result: Result) -> list[dict[str, Any]]:
-    """Each nucleus: its tensors in each of its basins, at rest and averaged, and their averages over the basins."""
-    tensors, exchange = result.tensors, result.exchange
-    if tensors is None or exchange is None:
-        return []
-    nucleus, rows = isotope(result.config.experiment.isotope), []
-    reference = result.config.tensors.reference_ppm
-
-    def both(shielding: np.ndarray, efg: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        shift = np.asarray(shielding_to_shift(shielding, reference))
-        return shift, np.asarray(efg_to_coupling(efg, nucleus)) if nucleus.is_quadrupolar else None
-
-    shift, coupling = both(tensors.shielding, tensors.efg)
-    for n, name in enumerate(tensors.names):
-        group, states = int(exchange.group[n]), states_of(exchange, n)
-        basins = []
-        for state in states:
-            row = _parameters(shift[state, n], None if coupling is None else coupling[state, n])
-            error = float(tensors.shielding_error[state, n])
-            if np.isfinite(error):
-                row |= {"shielding_element_error_ppm": error}
-            moved = [
-                _moved(result, found, int(state), n, both)
-                for found in result.sampled
-                if np.isfinite(found.shielding[state, n]).all()
-            ]
-            basins.append({"minimum": int(state)} | row | {"averaged": moved})
-        averages = []
-        for t, kelvin in enumerate(result.config.experiment.temperatures_k if group >= 0 else ()):
-            p = exchange.populations[t, group, : len(states)]
-            for found in (None, *result.sampled[t : t + 1]):
-                parts = shift, coupling
-                if found is not None:
-                    if not np.isfinite(found.shielding[states, n]).all():
-                        continue
-                    fast = both(found.shielding[states, n], found.efg[states, n])
-                    mean = [None if part is None else np.tensordot(p, part, 1) for part in fast]
-                else:
-                    mean = [None if part is None else np.tensordot(p, part[states, n], 1) for part in parts]
-                head = {"temperature_k": kelvin, "of": "minima" if found is None else "averaged tensors"}
-                head |= {"populations": p.tolist(), "rates_per_s": exchange.rates[t, group, 1 : len(states)].tolist()}
-                averages.append(head | _parameters(*mean))
-        rows.append({"atom": name, "group": None if group < 0 else group, "basins": basins, "averaged": averages})
-    return rows
-
-
-def _moved(result: Result, found: Sampled, state: int, n: int, both: Any) -> dict[str, Any]:
-    """Averaged tensors of a nucleus in a basin, with the error of the sampling and the rule of averaging."""
-    shift, coupling = both(found.shielding[state, n], found.efg[state, n])
-    rule = averaging(
-        float(found.time_fs[state, n]),
-        max(result.config.experiment.fields_t),
-        result.config.experiment.isotope,
-        float(found.shielding_spread[state, n]),
-    )
-    diagonal = found.shielding_stderr[state, n, [0, 1, 2], [0, 1, 2]]
-    head: dict[str, Any] = {"temperature_k": found.kelvin}
-    tail = {
-        "shielding_element_stderr_ppm": _number(np.sqrt(np.mean(found.shielding_stderr[state, n] ** 2))),
-        "shift_stderr_ppm": _number(np.sqrt(np.sum(diagonal**2)) / 3),
-        "correlation_time_fs": _number(found.time_fs[state, n]),
-        "omega_0_tau": _number(rule.larmor),
-        "splitting_tau": _number(rule.splitting),
-        "average_that_holds": rule.rule,
-    }
-    return head | _parameters(shift, coupling) | tail
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _parameters(shift: Any, coupling: Any) -> dict[str, Any]:
-    parts = haeberlen(shift)
-    found = {"shift_ppm": float(parts.delta_iso), "zeta_ppm": float(parts.zeta), "eta": float(parts.eta)}
-    if coupling is not None:
-        quadrupole = quadrupole_parameters(coupling)
-        found |= {"cq_hz": float(quadrupole.c_q), "eta_q": float(quadrupole.eta_q)}
-    return found
 
 
 def _differences(result: Result, field: int) -> list[dict[str, Any]]:
@@ -287,7 +233,9 @@ def _not_known(result: Result) -> list[str]:
             "which shift lines and narrow couplings."
         )
     if result.bands and not result.recrossed:
-        found.append("Recrossing of the saddle: rates.recrossing_pairs is 0, so that every crossing counts as one that stays.")
+        found.append(
+            "Recrossing of the saddle: rates.recrossing_pairs is 0, so that every crossing counts as one that stays."
+        )
     if any(len(each.low) for each in result.spectra) and how.uncertainty.barrier_ev == 0:
         found.append("The barrier's error: the band was drawn without it, since uncertainty.barrier_ev is 0.")
     return [*found, *_ALWAYS]

@@ -58,7 +58,8 @@ class Ends:
         names: of the events.
         positions: Å, (event, atom, 3).
         energies: above the first minimum, eV, (event,).
-        distinct: (event,), whether the minimum is another one than the first; others fell back and are left out.
+        distinct: (event,), whether the minimum is another one than the first and than those of earlier events; others are
+            left out.
         same_as: (event,), the first event that looks the same in energy and fingerprint, itself if there is none.
         groups: number of the group of atoms that each event moves.
         atoms: of each group.
@@ -206,7 +207,8 @@ class ExchangeOfNuclei:
         group: of each nucleus; -1 where nothing moves it.
         states: of each group, (group, state): 0 for the first minimum, 1 + event for others, -1 beyond the last.
         populations: (temperature, group, state).
-        rates: from the first state to each, s⁻¹, (temperature, group, state).
+        rates: [t, g, i, j] from state j to i, s⁻¹, zero where i = j or no jump is known.
+        through: [g, i, j], the event whose barrier a jump crosses; -1 where none is known.
         counted: where rates are those that the motion has counted, the relative standard errors of rate and of ratio of
             populations; NaN where they are the saddles', (temperature, group, 2).
     """
@@ -215,6 +217,7 @@ class ExchangeOfNuclei:
     states: np.ndarray
     populations: np.ndarray
     rates: np.ndarray
+    through: np.ndarray
     counted: np.ndarray
 
 

@@ -16,13 +16,15 @@ def remarks_of(result: Result) -> tuple[str, ...]:
     ends = result.ends
     for k, name in enumerate(ends.names if ends is not None else ()):
         if k not in result.used:
-            found.append(f"{name}: no other minimum; the atoms fell back to the first, and the event is left out.")
+            found.append(
+                f"{name}: no other minimum; the atoms fell back to the first or to that of an earlier event; it is left out."
+            )
     for k, band in zip(result.used, result.bands, strict=True):
         if not band.joins:
             found.append(
                 f"event {k}: the ways down from the saddle end elsewhere than in the two minima; there may be more."
             )
-    found += [*_quantum(result), *_crossings(result), *_motion(result)]
+    found += [*_lowest(result), *_jumps(result), *_quantum(result), *_crossings(result), *_motion(result)]
     for each in result.spectra:
         found += each.remarks
     return tuple(dict.fromkeys(found))
@@ -44,6 +46,33 @@ def _quantum(result: Result) -> list[str]:
     return found
 
 
+def _lowest(result: Result) -> list[str]:
+    """Where the first minimum is not the lowest of those that a search has found."""
+    energies = () if result.explored is None else result.explored.energies
+    if not len(energies) or min(energies) > -1e-3:
+        return []
+    return [
+        f"explore: a minimum lies {-float(min(energies)):.3f} eV below the first, of which A and C are the spectra; start "
+        "from that one if the sample is in it."
+    ]
+
+
+def _jumps(result: Result) -> list[str]:
+    """Pairs of basins between which nobody knows a way."""
+    found, exchange = [], result.exchange
+    for g, states in enumerate(exchange.states if exchange is not None else ()):
+        n = int((states >= 0).sum())
+        if exchange is None or n < 3 or (np.isfinite(exchange.counted[:, g]).all()):
+            continue
+        missing = [f"{i}-{j}" for i in range(1, n) for j in range(i + 1, n) if exchange.through[g, j, i] < 0]
+        if missing:
+            found.append(
+                f"group {g}: no path was searched between basins {', '.join(missing)}, which look like none that was; there "
+                "the nuclei jump by way of others."
+            )
+    return found
+
+
 def _crossings(result: Result) -> list[str]:
     """Where the share of crossings that stay across has come to no plateau."""
     found = []
@@ -53,8 +82,8 @@ def _crossings(result: Result) -> list[str]:
             one, two = (float(part.mean()) for part in np.array_split(late, 2))
             if abs(two - one) > max(0.05, 3 * float(each.stderr[t])):
                 found.append(
-                    f"event {k}, {kelvin:g} K: the share of crossings that stay across goes from {one:.2f} to {two:.2f} in the "
-                    f"last {each.time[-1] / 2:g} fs: no plateau; change rates.recrossing_fs."
+                    f"event {k}, {kelvin:g} K: the share of crossings that stay across goes from {one:.2f} to {two:.2f} in "
+                    f"the last {each.time[-1] / 2:g} fs: no plateau; change rates.recrossing_fs."
                 )
     return found
 
@@ -78,7 +107,7 @@ def _motion(result: Result) -> list[str]:
                     if result.rates is not None
                     else []
                 )
-                taken = ", ".join(f"{k:.2e}" for k in exchange.rates[t, g, 1 : 1 + len(saddles)])
+                taken = ", ".join(f"{k:.2e}" for k in exchange.rates[t, g, 1 : 1 + len(saddles), 0])
                 found.append(
                     f"sample, {at}: group {g} hops so often that the exchange takes what was counted, {taken} /s "
                     f"(± {100 * exchange.counted[t, g, 0]:.0f} %), in the place of the saddle's "
@@ -99,11 +128,11 @@ def _motion(result: Result) -> list[str]:
                 f"sample, {at}: the slowest tensor forgets itself in {times.max():.0f} fs, and {average.length_ps:g} ps is "
                 "less than fifty times that: averages and their errors are uncertain; take a longer length_ps."
             )
-        larmor = [
-            2 * np.pi * abs(float(np.asarray(isotope(result.config.experiment.isotope).larmor_frequency(b))))
-            for b in result.config.experiment.fields_t
-        ]
-        if times.size and 1e-15 * times.max() * max(larmor) > 0.1:
+        nucleus = isotope(result.config.experiment.isotope)
+        larmor = [2 * np.pi * abs(float(np.asarray(nucleus.larmor_frequency(b)))) for b in result.config.experiment.fields_t]
+        # Only the central line of a half-integer spin is the second order's alone.
+        central = nucleus.is_quadrupolar and not float(nucleus.spin).is_integer()
+        if central and times.size and 1e-15 * times.max() * max(larmor) > 0.1:
             found.append(
                 f"sample, {at}: a tensor's correlation time is not short beside 1/ω₀; its mean is not what the "
                 "second order sees."

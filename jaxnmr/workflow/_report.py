@@ -1,257 +1,114 @@
-"""A run told: every number as JSON, spectra as CSV, and one page that needs nothing else."""
+"""What a run leaves in its folder: every number as JSON, spectra as CSV, pictures, and a page."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxnmr.saving import written_aside
-from jaxnmr.workflow._compare import compared
+from jaxnmr.spectrum import Spectrum
+from jaxnmr.workflow._compare import Comparison
 from jaxnmr.workflow._numbers import numbers_of
+from jaxnmr.workflow._page import page_of
 from jaxnmr.workflow._result import Result
 
 __all__ = ["write_report"]
 
-_FOUR = (
-    "A: every nucleus at rest in the first minimum. B: nuclei that hop among the static tensors of the minima. C: nuclei in "
-    "the first basin with tensors averaged over the motion there. D: nuclei that hop among averaged tensors. Tensors are "
-    "averaged over the moments in one basin, so that a hop is counted by the exchange alone. All hops are treated exactly, "
-    "the second order of the quadrupole at their true rates."
-)
 
+def write_report(
+    result: Result, origin: Mapping[str, Any], measured: tuple[Spectrum, Sequence[Comparison]] | None = None
+) -> None:
+    """Write report.json, CSV of the spectra, pictures and report.html into the run's folder.
 
-def write_report(result: Result, origin: Mapping[str, Any]) -> None:
-    """Write report.json, CSV of the spectra, pictures and report.html into the run's folder."""
-    measured = compared(result)
-    numbers = numbers_of(result, () if measured is None else measured[1])
-    with written_aside(result.folder / "report.json") as aside:
-        text = json.dumps(numbers | {"provenance": dict(origin)}, indent=2, allow_nan=False)
-        aside.write_text(text + "\n", encoding="utf-8")
+    The report lists its files; those that a former one listed and this one has no more are removed, so that no curve of
+    other settings lies beside the new ones.
+
+    Args:
+        result: a run to its spectra.
+        origin: versions and digests.
+        measured: a spectrum with scaled lines, as `compared` gives it.
+    """
+    folder, numbers = result.folder, numbers_of(result, () if measured is None else measured[1])
+    made = [f"minimum-{k}.extxyz" for k in range(1 + (0 if result.ends is None else len(result.ends.names)))]
+    made += [f"saddle-{k}.extxyz" for k in sorted({int(result.ends.same_as[k]) for k in result.used} if result.ends else ())]
     for f, field in enumerate(result.config.experiment.fields_t):
-        result.still(f).save(result.folder / f"spectrum-A-{field:g}T.csv")
+        made.append(_saved(result.still(f), folder, f"spectrum-A-{field:g}T.csv"))
         for t, kelvin in enumerate(result.config.experiment.temperatures_k):
             at = f"{field:g}T-{kelvin:g}K.csv"
-            result.moving(f, t).save(result.folder / f"spectrum-B-{at}")
+            made.append(_saved(result.moving(f, t), folder, f"spectrum-B-{at}"))
             if result.sampled:
-                result.averaged(f, t).save(result.folder / f"spectrum-C-{at}")
-                result.both(f, t).save(result.folder / f"spectrum-D-{at}")
-            _write_band(result, f, t, at)
-    pictures = _pictures(result, numbers, measured) if find_spec("matplotlib") is not None else {}
-    with written_aside(result.folder / "report.html") as aside:
-        aside.write_text(_page(result, numbers, origin, pictures), encoding="utf-8")
+                made.append(_saved(result.averaged(f, t), folder, f"spectrum-C-{at}"))
+                made.append(_saved(result.both(f, t), folder, f"spectrum-D-{at}"))
+            made += _write_band(result, f, t, at)
+    pictures, drawn = _pictures(result, numbers, measured) if find_spec("matplotlib") is not None else ({}, [])
+    with written_aside(folder / "report.html") as aside:
+        aside.write_text(page_of(result, numbers, origin, pictures), encoding="utf-8")
+    made += [*drawn, "report.html"]
+    for name in _listed(folder / "report.json") - set(made):
+        (folder / name).unlink(missing_ok=True)
+    # All is kept by now: what is left of motions was made with other settings.
+    for left in (folder / "motion").glob("sample-*.npz"):
+        left.unlink(missing_ok=True)
+    # Last, since it lists what there is: a run that was killed before this finds the former list.
+    with written_aside(folder / "report.json") as aside:
+        whole = _plain(numbers | {"files": made, "provenance": dict(origin)})
+        aside.write_text(json.dumps(whole, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _write_band(result: Result, field: int, temperature: int, at: str) -> None:
+def _saved(spectrum: Spectrum, folder: Path, name: str) -> str:
+    spectrum.save(folder / name)
+    return name
+
+
+def _listed(report: Path) -> set[str]:
+    """Files of a former report, by their names in the run's folder."""
+    try:
+        found = json.loads(report.read_text(encoding="utf-8")).get("files", [])
+    except (OSError, ValueError, AttributeError):
+        return set()
+    return {name for name in found if isinstance(name, str) and name == Path(name).name}
+
+
+def _plain(value: Any) -> Any:
+    """The same with null for numbers that are not finite, which JSON cannot hold."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write_band(result: Result, field: int, temperature: int, at: str) -> list[str]:
     found = result.spectra[field]
     if not len(found.low):
-        return
+        return []
     name, line = ("D", found.both) if len(found.both) else ("B", found.moving)
     columns = np.column_stack([found.ppm, found.hz, line[temperature], found.low[temperature], found.high[temperature]])
+    share = f"{100 * result.config.uncertainty.share:.0f}"
+    head = f"ppm,hz,intensity,low_{share},high_{share}"
     with written_aside(result.folder / f"band-{name}-{at}") as aside:
-        np.savetxt(aside, columns, delimiter=",", header="ppm,hz,intensity,low_95,high_95", comments="", fmt="%.9g")
+        np.savetxt(aside, columns, delimiter=",", header=head, comments="", fmt="%.9g")
+    return [f"band-{name}-{at}"]
 
 
-def _pictures(result: Result, numbers: Mapping[str, Any], measured: Any) -> dict[str, str]:
-    """SVG texts by name; each is a PNG in the folder too."""
+def _pictures(result: Result, numbers: Mapping[str, Any], measured: Any) -> tuple[dict[str, str], list[str]]:
+    """SVG texts by what they show, and the names of the PNG in the folder."""
     from jaxnmr.workflow._drawings import site_graph, structure_picture
     from jaxnmr.workflow._figures import energy_profile, saved, spectra_picture
 
-    found = {"structure": saved(structure_picture(result), result.folder / "structure.png")}
+    drawn = {"structure": ("structure.png", structure_picture(result))}
     for f, field in enumerate(numbers["fields_t"]):
         beside = measured if f == result.config.measured.field else None
-        found[f"spectra {f}"] = saved(spectra_picture(result, f, beside), result.folder / f"spectra-{field:g}T.png")
+        drawn[f"spectra {f}"] = f"spectra-{field:g}T.png", spectra_picture(result, f, beside)
     if result.bands:
-        found["energy"] = saved(energy_profile(result), result.folder / "energy.png")
+        drawn["energy"] = "energy.png", energy_profile(result)
     if result.rates is not None:
-        found["graph"] = saved(site_graph(result, numbers), result.folder / "sites.png")
-    return found
-
-
-def _page(result: Result, numbers: Mapping[str, Any], origin: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
-    no_picture = "<p>Pictures need matplotlib: pip install 'jaxnmr[plot]'.</p>"
-    show = lambda name: pictures.get(name, "" if pictures else no_picture)  # noqa: E731
-    body = [f"<h1>{escape(numbers['formula'])}: {escape(numbers['isotope'])} with and without motion</h1>"]
-    body += [f"<p>{_sentence(numbers)}</p>"]
-    for f, field in enumerate(numbers["fields_t"]):
-        body += [f"<h2>Spectra at {field:g} T</h2>", show(f"spectra {f}")]
-    body += [f"<p>{escape(_FOUR)}</p>", _how_they_differ(numbers)]
-    body += ["<h2>Structure</h2>", show("structure")]
-    body += ["<p>The first minimum along the shortest lattice vector. Arrows: atoms that an event moves.</p>"]
-    body += ["<h2>Events</h2>", show("energy"), show("graph"), *_events(result, numbers), *_motion(numbers)]
-    body += [
-        "<h2>Tensors</h2>",
-        "<p>Shifts in Haeberlen's convention, |δ<sub>zz</sub> − δ<sub>iso</sub>| largest; |V<sub>zz</sub>| largest. "
-        "Mean of basins: weighted by their populations, what a line shows where hops are much faster than the differences "
-        "(for the coupling itself). The last columns: standard error of an element, by the committee or by the sampling; "
-        "the slowest correlation time; and the average that such a motion leaves.</p>",
-        _table(
-            ("atom", "where", "δ_iso / ppm", "ζ / ppm", "η", "C_Q / MHz", "η_Q", "± ppm", "τ / fs", "average"),
-            _tensor_rows(numbers["sites"]),
-        ),
-        "<h2>What is doubtful</h2>",
-        _list(numbers["remarks"]) if numbers["remarks"] else "<p>Nothing was found.</p>",
-        "<h2>What this calculation cannot know</h2>",
-        _list(numbers["not_known"]),
-        "<h2>Provenance</h2>",
-        _table(("what", "value"), [(k, str(v)) for k, v in origin.items()]),
-    ]
-    style = (
-        "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
-        "table{border-collapse:collapse;margin:1em 0;font-size:13px}td,th{border-bottom:1px solid #ccc;padding:.25em .7em;"
-        "text-align:left;overflow-wrap:anywhere}svg{max-width:100%;height:auto}"
-    )
-    inside = "\n".join(body)
-    title = escape(numbers["formula"])
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{style}</style></head><body>\n{inside}\n</body></html>\n"
-    )
-
-
-def _how_they_differ(numbers: Mapping[str, Any]) -> str:
-    heads = ("field / T", "T / K", "differences, relative L2", "band")
-    rows = [
-        (
-            f"{row['field_t']:g}",
-            f"{row['temperature_k']:g}",
-            ", ".join(f"{pair} {value:.2f}" for pair, value in row["differ"].items()),
-            f"{100 * row['band_share']:.0f} % of {row['band_of']}: {row['band_width']:.2f}" if "band_of" in row else "",
-        )
-        for row in numbers["spectra"]
-    ]
-    text = _table(heads, rows)
-    if numbers["measured"]:
-        fits = [(m["spectrum"], f"{m['scale']:.4g}", f"{m['residual']:.3f}") for m in numbers["measured"]]
-        text += _table(("beside the measured line", "scale", "residual, relative L2"), fits)
-    return text
-
-
-def _events(result: Result, numbers: Mapping[str, Any]) -> list[str]:
-    heads = ("event", "ΔE / eV", "barrier / eV", "with zero point / eV", "prefactor / s⁻¹", "imaginary / cm⁻¹", "joins both")
-    rows = [
-        (
-            e["name"] + ("" if e["same_as"] == k else f" (as event {e['same_as']})"),
-            f"{e['energy_ev']:.4f}",
-            f"{e['barrier_ev']:.4f}",
-            f"{e['zero_point_barrier_ev']:.4f}",
-            f"{e['prefactor_per_s']:.3g}",
-            f"{e['imaginary_per_cm']:.0f}",
-            "yes" if e["joins"] else "no",
-        )
-        for k, e in zip(result.used, numbers["events"], strict=True)
-    ]
-    first = _table(heads, rows)
-    heads = (
-        "event",
-        "T / K",
-        "classical HTST / s⁻¹",
-        "Eyring, quantum / s⁻¹",
-        "with Wigner / s⁻¹",
-        "stay across",
-        "in MD / s⁻¹",
-        "taken / s⁻¹",
-        "populations",
-    )
-    rates = [
-        (
-            e["name"],
-            f"{r['temperature_k']:g}",
-            f"{r['rate_per_s']:.3g}",
-            f"{r['rate_eyring_per_s']:.3g}",
-            f"{r['rate_eyring_wigner_per_s']:.3g}",
-            f"{r['transmission']:.2f} ± {r['transmission_stderr']:.2f}" if "transmission" in r else "not asked",
-            _counted(r),
-            f"{r['rate_taken_per_s']:.3g} ({r['rate_taken']})" if "rate_taken" in r else "",
-            ", ".join(f"{p:.3f}" for p in r["populations"]),
-        )
-        for e in numbers["events"]
-        for r in e["rates"]
-    ]
-    note = (
-        f"<p>The exchange takes the rate by {escape(numbers['theory'])}, times the share of crossings that stay across where "
-        "that was asked for, or the rate counted in the motion where that is better known, never both.</p>"
-    )
-    return [first, _table(heads, rates), note]
-
-
-def _counted(rate: Mapping[str, Any]) -> str:
-    if "md_jumps" not in rate:
-        return "not sampled"
-    jumps = "{} and {} jumps".format(*rate["md_jumps"])
-    if "md_rate_per_s" not in rate:
-        return f"{jumps}: too few"
-    p = ", ".join(f"{each:.3f}" for each in rate["md_populations"])
-    return f"{rate['md_rate_per_s']:.2e} ± {rate['md_rate_stderr_per_s']:.1e} ({jumps}; p {p})"
-
-
-def _motion(numbers: Mapping[str, Any]) -> list[str]:
-    if not numbers["motion"]:
-        return []
-    heads = ("T / K", "found / K", "length / ps", "replicas", "time in the basins of each group / ps")
-    rows = [
-        (
-            f"{m['temperature_k']:g}",
-            f"{m['found_temperature_k']:.0f} ± {m['found_temperature_stderr_k']:.0f}",
-            f"{m['length_ps']:g}",
-            str(m["replicas"]),
-            "; ".join(", ".join(f"{x:.3g}" for x in each) for each in m["spent_ps"]),
-        )
-        for m in numbers["motion"]
-    ]
-    return [
-        "<h2>Motion</h2>",
-        _table(heads, rows),
-        "<p>A moment belongs to the basin whose core the group entered last: a crossing that turns back at once is no "
-        "jump.</p>",
-    ]
-
-
-def _sentence(numbers: Mapping[str, Any]) -> str:
-    events = numbers["events"]
-    if not events:
-        return "No event leads to another minimum: there is no exchange, and the spectra A and B are the same."
-    first = events[0]
-    rates = first["rates"][0]
-    return escape(
-        f"{len(events)} events lead to other minima. The first ({first['name']}): barrier {first['barrier_ev']:.3f} eV, end "
-        f"{first['energy_ev']:+.3f} eV, classical rate {rates['rate_per_s']:.2e} per second at "
-        f"{rates['temperature_k']:g} K, populations {rates['populations'][0]:.3f} and {rates['populations'][1]:.3f}."
-    )
-
-
-def _tensor_rows(sites: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    rows = []
-    for site in sites:
-        for basin in site["basins"]:
-            error = basin.get("shielding_element_error_ppm")
-            rows.append(_row(site["atom"], f"minimum {basin['minimum']}", basin, error))
-            for moved in basin["averaged"]:
-                where = f"in basin {basin['minimum']}, {moved['temperature_k']:g} K"
-                row = _row(site["atom"], where, moved, moved["shielding_element_stderr_ppm"])
-                time = moved["correlation_time_fs"]
-                rows.append((*row[:-2], "" if time is None else f"{time:.0f}", moved["average_that_holds"]))
-        rows += [
-            _row(site["atom"], f"mean of basins, {a['of']}, {a['temperature_k']:g} K", a, None) for a in site["averaged"]
-        ]
-    return rows
-
-
-def _row(atom: str, where: str, found: Mapping[str, Any], error: float | None) -> tuple[str, ...]:
-    shift = (f"{found['shift_ppm']:.2f}", f"{found['zeta_ppm']:.1f}", f"{found['eta']:.2f}")
-    coupling = (f"{found['cq_hz'] / 1e6:.3f}", f"{found['eta_q']:.2f}") if "cq_hz" in found else ("", "")
-    return atom, where, *shift, *coupling, "" if error is None else f"{error:.2g}", "", ""
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(each)}</th>" for each in heads)
-    lines = "\n".join("<tr>" + "".join(f"<td>{escape(each)}</td>" for each in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>\n{lines}\n</table>"
-
-
-def _list(items: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
+        drawn["graph"] = "sites.png", site_graph(result, numbers)
+    texts = {what: saved(figure, result.folder / name) for what, (name, figure) in drawn.items()}
+    return texts, [name for name, _ in drawn.values()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,14 +12,15 @@ import numpy as np
 
 from jaxnmr._version import __version__
 from jaxnmr.errors import near
-from jaxnmr.isotopes import isotope
 from jaxnmr.workflow._atoms import FORCE, between, point_at, relaxed, settled, vibrations_of
-from jaxnmr.workflow._basins import Gauge, gauges
+from jaxnmr.workflow._averages import averages_of
+from jaxnmr.workflow._basins import gauges
+from jaxnmr.workflow._compare import compared_or_why
 from jaxnmr.workflow._config import RunConfig
 from jaxnmr.workflow._cost import STAGES
 from jaxnmr.workflow._counted import with_counts
-from jaxnmr.workflow._explore import explored
-from jaxnmr.workflow._folder import Kept, Step, Store, digest_of_array, digest_of_record, locked
+from jaxnmr.workflow._explore import NEAR, explored
+from jaxnmr.workflow._folder import Kept, Step, Store, digest_of_array, digest_of_record, locked, same_material
 from jaxnmr.workflow._hops import moved_groups
 from jaxnmr.workflow._inputs import Inputs, elsewhere, prepared
 from jaxnmr.workflow._kinetics import exchange_of, rates_of, recrossed
@@ -33,15 +34,14 @@ from jaxnmr.workflow._records import (
     RatesOfEvents,
     Recrossed,
     Relaxed,
-    Sampled,
     SpectraAtField,
     TensorsOfStates,
 )
 from jaxnmr.workflow._remarks import remarks_of
 from jaxnmr.workflow._report import write_report
 from jaxnmr.workflow._result import Result
-from jaxnmr.workflow._sample import sampled, starts_of
 from jaxnmr.workflow._spectra import spectra_at
+from jaxnmr.workflow._symmetry import images_of, symmetries
 
 __all__ = ["run"]
 
@@ -85,16 +85,33 @@ def run(
         ValueError: bad input, a folder of another material or in use.
         SearchError: a minimum or saddle that was not reached; what was made before is kept.
         MotionError: molecular dynamics that went wrong; likewise.
+        OSError: a file that cannot be written, as on a full disk; likewise.
     """
     config = config if isinstance(config, RunConfig) else RunConfig.read(config)
     if until is not None and until not in STAGES:
         raise ValueError(f"until: got {until!r}{near(until, STAGES)}; give one of {', '.join(STAGES)}.")
     last = len(STAGES) if until is None else STAGES.index(until)
     inputs = prepared(config, potential, tensors)
+    at = ["start"]
+
+    def told(step: Step) -> None:
+        at[0] = step.name
+        if progress is not None:
+            progress(step)
+
     with locked(config.output.folder):
-        store = Store(config.output.folder, force, progress or (lambda step: None), _origin(config, inputs))
-        _same_material(store, inputs, force)
-        return _stages(config, inputs, store, last)
+        store = Store(config.output.folder, force, told, _origin(config, inputs))
+        try:
+            _same_material(store, inputs, force)
+            result = _stages(config, inputs, store, last)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{error.strerror or error}, in stage {at[0]} of the run in {store.folder}; what was made before is kept: "
+                "mend that (make room on a full disk), and run again.",
+            ) from error
+    # A run to its end has brought all remarks together.
+    return result if result.spectra else replace(result, remarks=tuple(dict.fromkeys((*inputs.remarks, *store.heard))))
 
 
 def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Result:
@@ -112,14 +129,31 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
     events, start = inputs.events, where | {"relax": first.digest, "events": inputs.ends_digest, "hops": config.motion.hops}
     if config.motion.hops == "explore":
         search = config.motion.model_dump(include={n for n in type(config.motion).model_fields if n.startswith("explore")})
-        found = store.step("explore", Explored, start | search, lambda: explored(surface, first.record, config.motion))
+        found = store.step(
+            "explore",
+            Explored,
+            start | search,
+            lambda: explored(
+                surface,
+                first.record,
+                config.motion,
+                lambda done, total, low: store.told(
+                    Step("explore", f"{done} of {total} hops, lowest {low - first.record.energy:+.3f} eV")
+                ),
+            ),
+        )
         result, before = replace(result, explored=found.record), first.record.positions
         here = elsewhere(structure, before)
-        events = moved_groups(here, [elsewhere(structure, place) for place in found.record.positions])
+        events = moved_groups(here, [elsewhere(structure, place) for place in found.record.positions], NEAR)
         start = start | {"explore": found.digest}
+    if events and config.motion.symmetry:
+        # What one molecule does its equivalents do as well.
+        home = elsewhere(structure, before)
+        events, start = images_of(home, events, symmetries(home)), start | {"symmetry": True}
     if last < STAGES.index("ends"):
         return result
 
+    start = start | {"names": inputs.names_digest}
     ends = store.step("ends", Ends, start, lambda: settled(surface, first.record, before, events))
     minima: Ends = ends.record
     for k, place in enumerate(minima.positions):
@@ -148,7 +182,7 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
         return store.step(
             f"vibrations-{name}",
             Point,
-            where | {"place": digest_of_array(place)},
+            where | {"masses": inputs.masses_digest, "place": digest_of_array(place)},
             lambda: point_at(surface, place),
         )
 
@@ -189,7 +223,7 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
             crossings[k] = store.step(
                 f"recrossing-{k}",
                 Recrossed,
-                where | how | {"saddle": digests[name]},
+                where | how | {"masses": inputs.masses_digest, "saddle": digests[name]},
                 lambda name=name: recrossed(surface, named[name], config),
             )
         result = replace(result, recrossed=tuple(crossings[of[k]].record for k in used))
@@ -198,6 +232,7 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
         return result
 
     asked = {"isotope": config.experiment.isotope, "atoms": config.structure.atoms}
+    asked |= {"names": inputs.names_digest, "isotopes": structure.isotopes}
     states = [elsewhere(structure, place) for place in (first.record.positions, *minima.positions)]
     tensors = store.step(
         "tensors",
@@ -215,16 +250,25 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
         "exchange",
         ExchangeOfNuclei,
         made | {"ends": ends.digest, "t": temperatures, "recrossing": [kept.digest for kept in crossings.values()]},
-        lambda: exchange_of(tensors.record.nuclei, minima, used, empty if rates is None else rates.record, theory, staying),
+        lambda: exchange_of(
+            tensors.record.nuclei,
+            first.record.positions,
+            minima,
+            used,
+            empty if rates is None else rates.record,
+            theory,
+            staying,
+        ),
     )
     result = replace(result, exchange=exchange.record)
     if last < STAGES.index("sample"):
         return result
 
     depends = where | {"relax": first.digest, "ends": ends.digest, "model": inputs.tensors_digest}
+    depends |= {"masses": inputs.masses_digest}
     depends |= {"nuclei": tensors.record.nuclei, "how": config.sample.model_dump(), "isotope": config.experiment.isotope}
     told = gauges(first.record.positions, before, minima, events, used)
-    averages = _averages(config, inputs, store, depends, told, first.record, minima, tensors.record, exchange.record)
+    averages = averages_of(config, inputs, store, depends, told, first.record, minima, tensors.record, exchange.record)
     hops = with_counts(exchange.record, [kept.record for kept in averages], minima, config.rates)
     result = replace(result, sampled=tuple(kept.record for kept in averages), exchange=hops)
     if last < STAGES.index("spectra"):
@@ -248,55 +292,15 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
         for k, field in enumerate(config.experiment.fields_t)
     )
     result = replace(result, spectra=spectra)
-    result = replace(result, remarks=remarks_of(result))
+    measured, why = compared_or_why(result)
+    said = (*inputs.remarks, *store.heard, *remarks_of(result), *why)
+    result = replace(result, remarks=tuple(dict.fromkeys(said)))
     if last < STAGES.index("report"):
         return result
     store.told(Step("report", "begins"))
-    write_report(result, store.origin)
+    write_report(result, store.origin, measured)
     store.told(Step("report", "done"))
     return result
-
-
-def _averages(
-    config: RunConfig,
-    inputs: Inputs,
-    store: Store,
-    depends: dict[str, Any],
-    told: Sequence[Gauge],
-    first: Relaxed,
-    minima: Ends,
-    tensors: TensorsOfStates,
-    exchange: ExchangeOfNuclei,
-) -> list[Kept]:
-    """Averages at each temperature; each motion is kept block by block, and goes on where it was stopped."""
-    how, found = config.sample, []
-    for kelvin in config.experiment.temperatures_k if how.length_ps > 0 else ():
-        name, inside = f"sample-{kelvin:g}K", depends | {"t": kelvin}
-        checkpoint = store.folder / "motion" / f"{name}-{store.key(Sampled, inside)[:16]}.npz"
-        if store.force:
-            checkpoint.unlink(missing_ok=True)
-        found.append(
-            store.step(
-                name,
-                Sampled,
-                inside,
-                lambda name=name, kelvin=kelvin, checkpoint=checkpoint: sampled(
-                    inputs.surface,
-                    inputs.tensors,
-                    starts_of(first.positions, minima, told, how.replicas),
-                    told,
-                    tensors.nuclei,
-                    exchange.group,
-                    how,
-                    kelvin,
-                    quadrupolar=isotope(config.experiment.isotope).is_quadrupolar,
-                    checkpoint=checkpoint,
-                    progress=lambda done, total, now: store.told(Step(name, f"{done} of {total} steps, {now:.0f} K")),
-                ),
-            )
-        )
-        checkpoint.unlink(missing_ok=True)  # the result is kept: the motion is not needed any more
-    return found
 
 
 def _no_rates(count: int, temperatures: tuple[float, ...]) -> RatesOfEvents:
@@ -312,9 +316,5 @@ def _origin(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
 
 
 def _same_material(store: Store, inputs: Inputs, force: bool) -> None:
-    mark, now = store.folder / "material.txt", " ".join(inputs.structure.species)
-    if mark.exists() and mark.read_text(encoding="utf-8").strip() != now and not force:
-        raise ValueError(
-            f"output.folder: {store.folder} holds a run of other atoms; name another folder, or replace it with force."
-        )
-    mark.write_text(now + "\n", encoding="utf-8")
+    cell = inputs.structure.cell
+    same_material(store.folder, inputs.structure.species, None if cell is None else np.asarray(cell, np.float64), force)

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnmr.dynamics import Langevin, MDState, Observable, Surface, md
+from jaxnmr.dynamics import Langevin, MDState, Observable, Surface, md, mean_error
 from jaxnmr.workflow._basins import Gauge, conditional
 from jaxnmr.workflow._config import Sampling
 from jaxnmr.workflow._records import Ends, Sampled
@@ -20,8 +20,8 @@ __all__ = ["Watch", "check_sampling", "sampled", "starts_of", "steps_of"]
 
 rates: Any = import_module("jaxnmr.exchange.rates")
 
-# Fewer jumps than these each way tell no rate.
-_JUMPS = 5
+# Fewer jumps than these each way tell no rate. Velocities at first are drawn at so many times the temperature.
+_JUMPS, _FIRST = 5, 2.0
 
 
 class Watch(eqx.Module):
@@ -90,7 +90,7 @@ def starts_of(first: np.ndarray, ends: Ends, gauges: Sequence[Gauge], replicas: 
 
 def steps_of(how: Sampling) -> int:
     """Steps of each replica."""
-    return how.every * int(np.ceil(1e3 * how.length_ps / (how.dt_fs * how.every)))
+    return how.every * how.samples
 
 
 def sampled(
@@ -132,7 +132,7 @@ def sampled(
     names = ("shielding", "efg") if quadrupolar else ("shielding",)
     watch = Observable(Watch(tuple(gauges), model, tuple(int(k) for k in nuclei), names), keep=True)
     run = _moved(surface, starts, how, kelvin, watch, checkpoint, progress)
-    skip = int(np.ceil(1e3 * how.warmup_ps / (how.dt_fs * how.every)))
+    skip = how.skipped
     spacing = how.dt_fs * how.every
     values = {name: np.asarray(part, np.float64)[skip:] for name, part in run.observed.values.items()}
     length = len(values["shielding"])
@@ -168,7 +168,7 @@ def sampled(
                 continue
             counted[g, :n, :n], counted_error[g, :n, :n] = found.rates, found.stderr
             shares[g, :n] = found.populations
-    warmth = run.mean("temperature")
+    warmth = mean_error(np.moveaxis(np.asarray(run.temperature)[skip:], 0, -1))
     kelvins = np.array([np.mean(warmth[0]), np.sqrt(np.sum(np.square(warmth[1]))) / len(starts)])
     if not quadrupolar:
         mean[1], error[1] = 0.0, 0.0
@@ -222,6 +222,9 @@ def _moved(
         method,
         steps=steps_of(how),
         dt=how.dt_fs,
+        # At a minimum all energy is in the velocities; half of it goes into the displacements within a period of each
+        # vibration, and T is left. The bath alone would take some 1/friction to fill them.
+        temperature=jnp.asarray(_FIRST * kelvin, dtype),
         every=how.every,
         observe=watch,
         seed=how.seed,

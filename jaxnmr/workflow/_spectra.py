@@ -69,7 +69,7 @@ def spectra_at(
         tensors: of all minima.
         sampled: averages at each temperature; none without sampling.
         exchange: of each nucleus.
-        barriers_as: of each state, the event whose barrier it shares, (state,).
+        barriers_as: of each state, that whose event has the same path, (state,): 0 for the first, 1 + event for others.
         config: conditions.
         bench: programs of earlier calls at this field and under these conditions, to be used again.
 
@@ -123,7 +123,7 @@ def spectra_at(
 
 def _line(each: Alike, k: int, of: _Tensors, exchange: ExchangeOfNuclei, t: int) -> Hopping:
     group, n = int(exchange.group[each.members[0]]), each.states.shape[1]
-    return Hopping(of.shielding[k], of.efg[k], exchange.rates[t, group, 1:n], exchange.populations[t, group, :n])
+    return Hopping(of.shielding[k], of.efg[k], exchange.rates[t, group, :n, :n], exchange.populations[t, group, :n])
 
 
 def _added(
@@ -180,10 +180,9 @@ def _band(
                 line = bench.resting(shielding, efg, np.ones(1))[2]
                 total[draw] += weights[k] * line
                 continue
-            plain, jump, share = _line(each, k, of, exchange, t), *(f[each.states[0]] for f in factors)
-            p = np.asarray(plain.populations) * share
-            out = np.asarray(plain.rates) * jump[1:] / jump[0]
-            group = int(exchange.group[each.members[0]])
+            plain, group, n = _line(each, k, of, exchange, t), int(exchange.group[each.members[0]]), each.states.shape[1]
+            p = np.asarray(plain.populations) * factors[1][each.states[0]]
+            out = np.asarray(plain.rates) * factors[0][1 + exchange.through[group, :n, :n]]
             if np.isfinite(exchange.counted[t, group]).all():
                 off = np.exp(exchange.counted[t, group] * statistical[draw, group])
                 out, p = out * off[0], np.append(p[0], p[1:] * off[1])
@@ -198,7 +197,7 @@ def _band(
 
 
 def _factors(rng: np.random.Generator, barriers_as: np.ndarray, how: Uncertainty, kelvin: float) -> tuple[np.ndarray, ...]:
-    """Of the rates to each state and of its share; one for the first state, the same for events that share a path."""
+    """Of rates by way of each state's event and of its share; one for the first state, the same where paths are shared."""
     kt = BOLTZMANN_IN_EV * kelvin
     rate, share = np.exp(-rng.normal(size=(2, len(barriers_as))) * np.array([[how.barrier_ev], [how.energy_ev]]) / kt)
     rate[0], share[0] = 1.0, 1.0

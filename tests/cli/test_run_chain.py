@@ -1,5 +1,6 @@
 """`jaxnmr run`: what it says, writes and refuses; the chain itself is tested in tests/workflow."""
 
+import errno
 import functools
 import tomllib
 from pathlib import Path
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from jaxnmr.cli import _chain, _main
 from jaxnmr.dynamics import Surface
+from jaxnmr.errors import warn
 from jaxnmr.workflow import RunConfig, seconds_of_a_call
 
 from ..workflow import toy
@@ -64,8 +66,45 @@ def test_a_stage_that_fails_stops_the_run(tmp_path, injected):
     """Status 3, with the reason, and what was made before is kept."""
     path = written(tmp_path, TOML.replace("images = 5", "images = 5, max_steps = 1"))
     failed = runner.invoke(_main.app, ["run", str(path)])
-    assert failed.exit_code == 3 and "stopped: neb: max_steps" in failed.output
+    assert failed.exit_code == 3 and "stopped in saddles-0: neb: max_steps" in failed.output
+    assert "stopped in saddles-0: neb" in (tmp_path / "run" / "log.txt").read_text()
     assert (tmp_path / "run" / "stages" / "ends.npz").exists()
+
+
+class Failing(toy.Tensors):
+    """A tensor model that warns and fails."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def label(self, structure):
+        """Nothing."""
+        warn("it may fail")
+        if self.error is not None:
+            raise self.error
+        return super().label(structure)
+
+
+@pytest.mark.filterwarnings("default::jaxnmr.errors.JaxnmrWarning")
+def test_whatever_stops_a_stage_is_in_the_log(tmp_path, monkeypatch):
+    """ValueError and OSError with the stage's name, and the warnings before; one line on stderr, status 2."""
+    path = written(tmp_path, TOML.replace('motion = { ends = ["end.extxyz"], images = 5 }', ""))
+    command, chain, log = ["run", str(path), "--until", "tensors"], _chain.run_chain, tmp_path / "run" / "log.txt"
+    errors = (ValueError("no tensors today"), OSError(errno.ENOSPC, "No space left on device"))
+    for error, words in zip(
+        errors, ("no tensors today", "No space left on device, in stage tensors of the run"), strict=True
+    ):
+        monkeypatch.setattr(_chain, "run_chain", functools.partial(chain, potential=toy.surface(), tensors=Failing(error)))
+        refused = runner.invoke(_main.app, command)
+        assert refused.exit_code == 2 and refused.output.strip().split("\n")[-1].startswith(f"jaxnmr run: {words}")
+        last = log.read_text().strip().split("\n")[-2:]
+        assert f" stopped in tensors: {words}" in last[0] and last[1].endswith(" warning: it may fail")
+    monkeypatch.setattr(_chain, "run_chain", functools.partial(chain, potential=toy.surface(), tensors=Failing(None)))
+    for word in ("warning", "note"):  # made, and then kept
+        done = runner.invoke(_main.app, command)
+        assert done.exit_code == 0, done.output
+        assert f" {word}: it may fail\n" in log.read_text().split("begins")[-1].split("kept")[-1]
+        assert done.output.count("it may fail") == 1
 
 
 @pytest.mark.parametrize(

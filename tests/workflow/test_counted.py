@@ -19,9 +19,9 @@ def ends(same_as=(0, 0)):
 
 def exchange():
     """With the saddles' rates."""
-    populations, rates = np.full((1, 2, 2), 0.5), np.zeros((1, 2, 2))
-    rates[..., 1] = 1e11
-    return ExchangeOfNuclei(np.array([0, 1]), np.array([[0, 1], [0, 2]]), populations, rates, np.full((1, 2, 2), np.nan))
+    populations, rates = np.full((1, 2, 2), 0.5), 1e11 * np.tile(1 - np.eye(2), (1, 2, 1, 1))
+    through, none = np.tile(np.arange(2)[:, None, None], (1, 2, 2)), np.full((1, 2, 2), np.nan)
+    return ExchangeOfNuclei(np.array([0, 1]), np.array([[0, 1], [0, 2]]), populations, rates, through, none)
 
 
 def motion(rng, time=TIME):
@@ -42,7 +42,7 @@ def test_counts_in_the_place_of_saddles():
     error = found.counted[0]
     assert (error[:, 0] < 0.07).all() and (error[:, 1] >= error[:, 0]).all()
     np.testing.assert_array_equal(found.rates[0, 0], found.rates[0, 1])
-    assert abs(found.rates[0, 0, 1] / K - 1) < 3 * error[0, 0] and found.rates[0, 0, 0] == 0
+    assert abs(found.rates[0, 0, 1, 0] / K - 1) < 3 * error[0, 0] and found.rates[0, 0, 0, 0] == 0
     p = found.populations[0, 0]
     assert p.sum() == pytest.approx(1) and abs(np.log(p[1] / p[0] * SHARES[0] / SHARES[1])) < 3 * error[0, 1]
 
@@ -51,7 +51,7 @@ def test_kinds_of_events_are_counted_apart():
     """Events that differ have rates of their own, with larger errors."""
     together = with_counts(exchange(), [motion(np.random.default_rng(1))], ends(), Rates())
     apart = with_counts(exchange(), [motion(np.random.default_rng(1))], ends((0, 1)), Rates())
-    assert apart.rates[0, 0, 1] != apart.rates[0, 1, 1]
+    assert apart.rates[0, 0, 1, 0] != apart.rates[0, 1, 1, 0]
     assert (apart.counted[0, :, 0] > 1.2 * together.counted[0, :, 0]).all()
 
 
@@ -73,18 +73,24 @@ def test_saddles_stay(how, time):
     assert np.isnan(found.counted).all() and with_counts(before, [], ends(), Rates()) is before
 
 
-def test_jumps_past_the_first_basin_tell_no_star():
-    """Three basins of which two exchange directly: the estimate is of stars alone, so that the saddles' rates stay."""
+def test_jumps_past_the_first_basin_are_counted():
+    """Three basins that all exchange: 50 jumps each way in 100 ps are 5e11 /s between any two, and so in a star."""
     of = exchange()
     of = dataclasses.replace(
-        of, states=np.array([[0, 1, 2]]), populations=np.full((1, 1, 3), 1 / 3), rates=np.full((1, 1, 3), 1e11)
+        of,
+        states=np.array([[0, 1, 2]]),
+        populations=np.full((1, 1, 3), 1 / 3),
+        rates=1e11 * (1 - np.eye(3))[None, None],
+        through=np.zeros((1, 3, 3), int),
+        counted=np.full((1, 1, 2), np.nan),
     )
-    of = dataclasses.replace(of, counted=np.full((1, 1, 2), np.nan))
     found = motion(np.random.default_rng(3))
     jumps = 50 * (1 - np.eye(3, dtype=int))[None]
     found = dataclasses.replace(found, jumps=jumps, spent_ps=np.full((1, 3), 100.0))
     minima = dataclasses.replace(ends((0, 1)), groups=(0, 0), atoms=((0, 1),))
-    assert np.isnan(with_counts(of, [found], minima, Rates()).counted).all()
+    taken = with_counts(of, [found], minima, Rates())
+    np.testing.assert_allclose(taken.rates[0, 0], 0.5e12 * (1 - np.eye(3)))
     jumps[0, 1, 2] = jumps[0, 2, 1] = 0
     taken = with_counts(of, [found], minima, Rates())
-    np.testing.assert_allclose(taken.rates[0, 0, 1:], 0.5e12)
+    np.testing.assert_allclose(taken.rates[0, 0, 1:, 0], 0.5e12)
+    assert taken.rates[0, 0, 1, 2] == 0

@@ -129,16 +129,16 @@ def test_equivalent_nuclei_share_a_line():
     turned = np.einsum("ik,stkl,jl->stij", turn, base, turn)
     mixed = np.stack([turned[:, 0], base[:, 1]], axis=1)
     whole = np.stack([base, turned, mixed], axis=2)  # (state, kind, nucleus, 3, 3)
-    none, nothing = np.full((2, 3), np.nan), np.full((1, 2, 2), np.nan)
+    none, nothing, link = np.full((2, 3), np.nan), np.full((1, 2, 2), np.nan), np.zeros((2, 2, 2), int)
     tensors = TensorsOfStates((0, 1, 2), ("a", "b", "c"), whole[:, 0], whole[:, 1] * 1e-2, none, none, np.ones(3))
     hops = ExchangeOfNuclei(
-        np.zeros(3, int), np.array([[0, 1]]), np.array([[[0.6, 0.4]]]), np.array([[[0.0, 1e5]]]), nothing
+        np.zeros(3, int), np.array([[0, 1]]), np.array([[[0.6, 0.4]]]), np.array([[[[0.0, 1e5], [1e5, 0.0]]]]), link, nothing
     )
     sets = alike(tensors, hops)
     assert [each.members for each in sets] == [(0, 1), (2,)]
     np.testing.assert_allclose(mean_over(sets[0], tensors.shielding), base[:, 0], atol=1e-9)
     apart = ExchangeOfNuclei(
-        np.array([0, 1, 0]), np.array([[0, 1], [0, 1]]), np.full((1, 2, 2), 0.5), np.zeros((1, 2, 2)), nothing
+        np.array([0, 1, 0]), np.array([[0, 1], [0, 1]]), np.full((1, 2, 2), 0.5), np.zeros((1, 2, 2, 2)), link, nothing
     )
-    apart.rates[0, :, 1] = 1e5, 2e5
+    apart.rates[0, :, 1, 0] = 1e5, 2e5
     assert [each.members for each in alike(tensors, apart)] == [(0,), (1,), (2,)]

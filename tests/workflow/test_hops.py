@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 import jaxnmr as jn
+from jaxnmr.dynamics import Surface
+from jaxnmr.errors import JaxnmrWarning
 from jaxnmr.structure import Structure
+from jaxnmr.workflow._config import Motion
+from jaxnmr.workflow._explore import explored
 from jaxnmr.workflow._hops import moved_groups, proton_hops
 from jaxnmr.workflow._kinetics import exchange_of
-from jaxnmr.workflow._records import Ends, RatesOfEvents
+from jaxnmr.workflow._records import Ends, RatesOfEvents, Relaxed
+from jaxnmr.workflow._symmetry import images_of, symmetries
 
 CELL = np.diag([12.0, 12.0, 12.0])
 
@@ -87,11 +92,11 @@ def test_nuclei_hop_in_their_own_group():
     both = np.array([True, True])
     place = np.zeros((2, 13, 3))
     ends = Ends(("a", "b"), place, none, both, np.array([0, 1]), (0, 1), (tuple(range(6)), tuple(range(6, 12))))
-    exchange = exchange_of([0, 9, 12], ends, [0, 1], found, "eyring")
+    exchange = exchange_of([0, 9, 12], place[0], ends, [0, 1], found, "eyring")
     assert exchange.group.tolist() == [0, 1, -1]
     assert exchange.states.tolist() == [[0, 1], [0, 2]]
     np.testing.assert_allclose(exchange.populations[0], [[0.8, 0.2], [0.5, 0.5]])
-    np.testing.assert_allclose(exchange.rates[0, :, 1], [6e5, 14e5])
+    np.testing.assert_allclose(exchange.rates[0, :, 1, 0], [6e5, 14e5])
 
 
 def test_two_ends_of_one_group_are_three_basins():
@@ -100,7 +105,92 @@ def test_two_ends_of_one_group_are_three_basins():
     rates = np.array([[3e5, 7e5]])
     shares = np.array([[[0.8, 0.2], [0.5, 0.5]]])
     found = RatesOfEvents(np.array([298.0]), rates, rates, rates, shares, none, none, none, none, none, none, ())
-    ends = Ends(("a", "b"), np.zeros((2, 3, 3)), none, np.array([True, True]), np.array([0, 1]), (0, 0), ((0, 1, 2),))
-    exchange = exchange_of([1], ends, [0, 1], found, "htst")
+    places = np.zeros((2, 3, 3))
+    places[0, 0, 0], places[1, 0, 0] = 1.0, -1.5
+    ends = Ends(("a", "b"), places, none, np.array([True, True]), np.array([0, 1]), (0, 0), ((0, 1, 2),))
+    exchange = exchange_of([1], np.zeros((3, 3)), ends, [0, 1], found, "htst")
     assert exchange.states.tolist() == [[0, 1, 2]]
-    np.testing.assert_allclose(exchange.populations[0, 0], np.array([1, 0.25, 1]) / 2.25)
+    p = np.array([1, 0.25, 1]) / 2.25
+    np.testing.assert_allclose(exchange.populations[0, 0], p)
+    # The way from the second basin to the third is like none that was searched.
+    np.testing.assert_allclose(exchange.rates[0, 0], [[0, 3e5 * p[0] / p[1], 7e5], [3e5, 0, 0], [7e5, 0, 0]])
+
+
+def test_three_places_of_a_methyl_group_are_a_ring():
+    """From each place to the two others at one rate: only two of the three jumps have saddles of their own."""
+    angles = 2 * np.pi * np.arange(3) / 3
+    ring = np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=-1)
+    places = np.array([np.roll(ring, -k, axis=0) for k in range(3)])
+    none, k = np.zeros(2), np.array([[2e5, 2e5]])
+    found = RatesOfEvents(np.array([298.0]), k, k, k, np.full((1, 2, 2), 0.5), none, none, none, none, none, none, ())
+    ends = Ends(("a", "b"), places[1:], none, np.array([True, True]), np.array([0, 0]), (0, 0), ((0, 1, 2),))
+    exchange = exchange_of([0], places[0], ends, [0, 1], found, "htst")
+    np.testing.assert_allclose(exchange.rates[0, 0], 2e5 * (1 - np.eye(3)))
+    # Another height: the third jump is not known.
+    high = Ends(("a", "b"), places[1:], none + 0.1, np.array([True, True]), np.array([0, 0]), (0, 0), ((0, 1, 2),))
+    assert exchange_of([0], places[0], high, [0, 1], found, "htst").rates[0, 0, 1, 2] == 0
+
+
+def test_a_search_finds_an_image_of_the_first_minimum():
+    """Two wells that are mirror images: the other is a state of its own, though energy and fingerprint are the same."""
+
+    def energy(r):
+        x, y, z = r[1, 0] / 0.5, r[1, 1] - 1.0, r[1, 2]
+        return 0.4 * (x**2 - 1) ** 2 + 5 * (y**2 + z**2)
+
+    home = np.array([[0.0, 0.0, 0.0], [-0.5, 1.0, 0.0]])
+    surface = Surface(energy, species=("C", "H"), fixed=(True, False))
+    found = explored(surface, Relaxed(home, 0.0, 0.0, 0), Motion(hops="explore", explore_hops=30, explore_walkers=1))
+    assert len(found.positions) == 1 and abs(found.energies[0]) < 1e-4
+    np.testing.assert_allclose(found.positions[0, 1], [0.5, 1.0, 0.0], atol=5e-3)
+
+
+def test_a_rate_that_no_nucleus_has_is_refused():
+    """Quantum theory without a barrier; and a share that is none leaves numbers, not a division by zero."""
+    none, k = np.zeros(1), np.array([[3e16]])
+    shares = np.array([[[1.0, 0.0]]])
+    found = RatesOfEvents(np.array([80.0]), 1e-12 * k, k, k, shares, none, none, none, none, none, none, ())
+    ends = Ends(("a",), np.ones((1, 1, 3)), none, np.array([True]), np.array([0]), (0,), ((0,),))
+    with pytest.raises(ValueError, match=r"rates.theory: eyring gives 3.0e\+16 /s for event 0 at 80 K"):
+        exchange_of([0], np.zeros((1, 3)), ends, [0], found, "eyring")
+    exchange = exchange_of([0], np.zeros((1, 3)), ends, [0], found, "htst")
+    assert np.isfinite(exchange.rates).all() and exchange.populations[0, 0, 1] > 0
+
+
+def test_protons_of_a_chain_are_tried_alone():
+    """Waters in a row without end: no ring, so each proton is an event of its own, and a warning says what is not tried."""
+    water = np.array([[0, 0, 0], [0.97, 0, 0], [-0.24, 0.93, 0]], float)
+    positions = np.concatenate([water + np.array([2.8 * k, 0.0, 0.0]) for k in range(3)])
+    chain = Structure(["O", "H", "H"] * 3, positions, np.diag([8.4, 9.0, 9.0]))
+    with pytest.warns(JaxnmrWarning, match="in no closed ring"):
+        events = proton_hops(chain)
+    assert [len(event.bridges) for event in events] == [1, 1, 1]
+    assert events[0].atoms == tuple(range(6))
+
+
+def test_far_molecules_of_one_end_are_events_of_their_own():
+    """Two waters that turn five ångström and more from each other; and a drift of everything is no move."""
+    structure = dimers()
+    positions = np.array(structure.positions)
+    positions[2] += [0.0, 0.0, 0.5]
+    positions[11] += [0.5, 0.0, 0.4]
+    parts = moved_groups(structure, [Structure(structure.species, (positions + 0.7) % 12.0, CELL)])
+    assert [event.atoms for event in parts] == [(0, 1, 2), (9, 10, 11)]
+    for event in parts:
+        gone = np.abs(event.positions - structure.positions).max(axis=1) > 0.1
+        assert set(np.flatnonzero(gone)) <= set(event.atoms)
+
+
+def test_equivalent_molecules_move_alike(khco3):
+    """The four operations of P2_1/a: an end that moves one dimer's protons moves the other's as well."""
+    operations = symmetries(khco3)
+    assert len(operations) == 4
+    np.testing.assert_allclose(operations[0][0], np.eye(3), atol=1e-12)
+    for turn, order in operations:
+        np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-6)
+        assert sorted(order) == list(range(24)) and all(khco3.species[a] == khco3.species[k] for k, a in enumerate(order))
+    first, second = proton_hops(khco3)
+    alone = first._replace(bridges=())
+    found = images_of(khco3, [alone], operations)
+    assert len(found) == 2 and found[1].atoms == second.atoms
+    np.testing.assert_allclose(found[1].positions, second.positions, atol=0.05)

@@ -57,7 +57,7 @@ def test_crossings_that_turn_back_are_taken_off(tmp_path, whole):
     (found,) = result.recrossed
     # The proton's way through the first well and back takes 20 fs and more.
     assert found.value[0] == pytest.approx(1.0, abs=0.03) and 100 < found.effective[0] <= 200
-    taken = result.exchange.rates[0, 0, 1]
+    taken = result.exchange.rates[0, 0, 1, 0]
     assert taken == pytest.approx(found.value[0] * result.rates.htst[0, 0], rel=1e-12)
     np.testing.assert_array_equal(result.exchange.populations, whole.exchange.populations)
 
@@ -165,6 +165,10 @@ def test_a_search_finds_the_other_minimum(tmp_path):
     assert result.explored.energies[0] == pytest.approx(toy.along(toy.X1) - toy.along(toy.X0), abs=1e-3)
     assert result.rates is not None and result.rates.htst[0, 0] == pytest.approx(toy.rate(), rel=1e-3)
     assert "explore" in {step.name for step in told}
+    assert any("of 10 hops" in step.state for step in told if step.name == "explore")
+    numbers = json.loads((result.folder / "report.json").read_text())
+    assert numbers["explored"]["energies_ev"] == result.explored.energies.tolist()
+    assert "found 1 other minima" in (result.folder / "report.html").read_text()
     assert any(
         "search did not find" in line for line in json.loads((result.folder / "report.json").read_text())["not_known"]
     )
@@ -235,6 +239,7 @@ def test_config_errors(tmp_path, text, words):
     [
         ({"motion__hops": "protons"}, "hops and ends both came"),
         ({"sample__length_ps": 0.1}, "length_ps is not above warmup_ps"),
+        ({"sample__length_ps": 0.6, "sample__every": 120}, "every 120 leave 6 samples after warmup_ps 0.2"),
         ({"measured__field": 1}, "no such field or temperature"),
     ],
 )

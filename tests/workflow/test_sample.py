@@ -52,6 +52,22 @@ def test_averages_of_quiet_basins(tmp_path):
     assert abs(found.found_kelvin[0] - 298) < 4 * found.found_kelvin[1] < 40
 
 
+def test_motion_is_at_its_temperature_from_the_warmup_on(tmp_path):
+    """Hardly any friction, which would heat a start at T/2 in 100 ps; 400 replicas know the mean to 4 %.
+
+    The mean is over what is left after the warm-up: in the first quarter period of 10 fs the motion is at 2 T.
+    """
+    ends, told = toy_gauges()
+    how = Sampling(dt_fs=0.5, every=4, length_ps=0.3, warmup_ps=0.1, replicas=200, friction_per_ps=0.01)
+    starts = starts_of(FIRST, ends, told, how.replicas)
+    found = sampled(
+        toy.surface(), toy.Tensors(), starts, told, [0], np.array([0]), how, 300.0, quadrupolar=False,
+        checkpoint=tmp_path / "motion.npz",
+    )  # fmt: skip
+    assert found.found_kelvin[0] == pytest.approx(300.0, rel=0.15)
+    assert how.samples == 150 and how.skipped == 50 and found.length_ps == pytest.approx(0.2)
+
+
 def test_hops_are_in_no_average_and_are_counted(tmp_path):
     """At 2000 K the proton hops often: each basin's mean stays its own; the rate is below HTST's by its recrossings only."""
     found = motion(tmp_path, 2000.0, length_ps=30.0, warmup_ps=1.0, replicas=4)
@@ -70,13 +86,18 @@ def test_hops_are_in_no_average_and_are_counted(tmp_path):
     assert 0.4 * htst < found.rates[0, 1, 0] < 1.1 * htst
     # The exchange takes that rate, and not the saddle's, with its shares; nothing is left of the other.
     before = ExchangeOfNuclei(
-        np.array([0]), np.array([[0, 1]]), np.array([[[0.5, 0.5]]]), np.array([[[0.0, htst]]]), np.full((1, 1, 2), np.nan)
+        np.array([0]),
+        np.array([[0, 1]]),
+        np.array([[[0.5, 0.5]]]),
+        htst * (1 - np.eye(2))[None, None],
+        np.zeros((1, 2, 2), int),
+        np.full((1, 1, 2), np.nan),
     )
     taken = with_counts(before, [found], toy_gauges()[0], Rates())
-    assert taken.rates[0, 0, 1] == pytest.approx(found.rates[0, 1, 0], rel=0.02) and taken.counted[0, 0, 0] < 0.15
+    assert taken.rates[0, 0, 1, 0] == pytest.approx(found.rates[0, 1, 0], rel=0.02) and taken.counted[0, 0, 0] < 0.15
     np.testing.assert_allclose(taken.populations[0, 0], p, atol=0.01)
     kept = with_counts(before, [found], toy_gauges()[0], Rates(saddle_error=0.01))
-    assert kept.rates[0, 0, 1] == htst
+    assert kept.rates[0, 0, 1, 0] == htst
 
 
 def test_a_motion_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
