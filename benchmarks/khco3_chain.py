@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from importlib.resources import files
 from pathlib import Path
 
 import jax
@@ -23,7 +22,8 @@ jax.config.update("jax_enable_x64", True)
 from _measure import ROOT, environment  # noqa: E402
 
 import jaxnmr as jn  # noqa: E402
-from jaxnmr.workflow import RunConfig, Step  # noqa: E402
+from jaxnmr.cli._chain_demo import conditions  # noqa: E402
+from jaxnmr.workflow import Step  # noqa: E402
 from jaxnmr.workflow._numbers import numbers_of  # noqa: E402
 
 
@@ -46,29 +46,6 @@ class Clock:
         print(f"{step.name}: {step.state}", flush=True)
 
 
-def conditions(given: argparse.Namespace) -> RunConfig:
-    """Those of the demonstration, with a longer motion and a finer path."""
-    return RunConfig.from_tables(
-        {
-            "structure": {"file": Path(str(files("jaxnmr") / "data" / "khco3.extxyz"))},
-            "motion": {"hops": "protons", "images": 7},
-            "potential": {"file": given.potential},
-            "tensors": {"file": "khco3", "reference_ppm": 255.0},
-            "experiment": {
-                "isotope": "17O",
-                "fields_t": [14.1],
-                "rate_hz": 20e3,
-                "temperatures_k": [298.0],
-                "linewidth_hz": 300.0,
-            },
-            "axis": {"ppm": [300.0, -50.0], "points": 512},
-            "sample": {"length_ps": given.length_ps, "warmup_ps": min(0.2, given.length_ps / 4), "replicas": 1},
-            "uncertainty": {"draws": 40, "barrier_ev": 0.02, "energy_ev": 0.01},
-            "output": {"folder": given.folder},
-        }
-    )
-
-
 def main() -> None:
     """Run, and write what came out."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -81,7 +58,10 @@ def main() -> None:
     name = "shipped" if given.potential == "khco3" else Path(given.potential).stem.split("-")[0]
     given.folder = given.folder or ROOT / "build" / f"chain-{name}"
     clock = Clock()
-    result = jn.run(conditions(given), progress=clock, until=given.until)
+    # The demonstration's, with a longer motion and a finer path.
+    length, warmup = given.length_ps, min(0.2, given.length_ps / 4)
+    config = conditions(given.folder, potential=given.potential, images=7, length_ps=length, warmup_ps=warmup)
+    result = jn.run(config, progress=clock, until=given.until)
     # As report.json has them; those that the run has come to.
     numbers = numbers_of(result)
     keys = ("events", "sites", "motion", "spectra", "remarks")

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-__all__ = ["NEEDS", "Told", "khco3", "missing"]
+if TYPE_CHECKING:
+    from jaxnmr.workflow import RunConfig
+
+__all__ = ["NEEDS", "Told", "conditions", "khco3", "missing"]
 
 # What the models and the neighbour lists import.
 NEEDS = {"safetensors": "safetensors", "e3nn_jax": "e3nn-jax", "vesin": "vesin", "flax": "flax"}
@@ -29,8 +32,43 @@ def missing() -> str | None:
     return next((name for module, name in NEEDS.items() if find_spec(module) is None), None)
 
 
+def conditions(
+    folder: Path, *, potential: str = "khco3", images: int = 5, length_ps: float = 0.25, warmup_ps: float = 0.05
+) -> RunConfig:
+    """What is run on KHCO3: 17O at 14.1 T and 20 kHz, 298 K; a short motion unless told otherwise.
+
+    Args:
+        folder: of the run.
+        potential: the one that comes along, or a file.
+        images: of a proton's path, its ends included.
+        length_ps: of the motion in each basin; 0 for none.
+        warmup_ps: before it.
+    """
+    from jaxnmr.workflow import RunConfig
+
+    return RunConfig.from_tables(
+        {
+            "structure": {"file": Path(str(files("jaxnmr") / "data" / "khco3.extxyz"))},
+            "motion": {"hops": "protons", "images": images},
+            "potential": {"file": potential},
+            "tensors": {"file": "khco3", "reference_ppm": 255.0},
+            "experiment": {
+                "isotope": "17O",
+                "fields_t": [14.1],
+                "rate_hz": 20e3,
+                "temperatures_k": [298.0],
+                "linewidth_hz": 300.0,
+            },
+            "axis": {"ppm": [300.0, -50.0], "points": 512},
+            "sample": {"length_ps": length_ps, "warmup_ps": warmup_ps, "replicas": 1},
+            "uncertainty": {"draws": 40, "barrier_ev": 0.02, "energy_ev": 0.01},
+            "output": {"folder": folder},
+        }
+    )
+
+
 def khco3(folder: Path, tell: Callable[[str], None]) -> Told:
-    """Run the chain on KHCO3: 17O at 14.1 T and 20 kHz, 298 K; a short motion, so that it takes minutes.
+    """Run the chain on KHCO3 under `conditions`, so that it takes minutes.
 
     Args:
         folder: of the run; one that is there is taken up again.
@@ -41,7 +79,7 @@ def khco3(folder: Path, tell: Callable[[str], None]) -> Told:
     """
     import jax
 
-    from jaxnmr.workflow import RunConfig, Step, run
+    from jaxnmr.workflow import Step, run
 
     spent = {"compile": 0.0}
 
@@ -57,25 +95,7 @@ def khco3(folder: Path, tell: Callable[[str], None]) -> Told:
             tell(step.name if step.state == "begins" else f"{step.name}: {step.state}")
 
     began, before = time.perf_counter(), bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
-    config = RunConfig.from_tables(
-        {
-            "structure": {"file": Path(str(files("jaxnmr") / "data" / "khco3.extxyz"))},
-            "motion": {"hops": "protons", "images": 5},
-            "potential": {"file": "khco3"},
-            "tensors": {"file": "khco3", "reference_ppm": 255.0},
-            "experiment": {
-                "isotope": "17O",
-                "fields_t": [14.1],
-                "rate_hz": 20e3,
-                "temperatures_k": [298.0],
-                "linewidth_hz": 300.0,
-            },
-            "axis": {"ppm": [300.0, -50.0], "points": 512},
-            "sample": {"length_ps": 0.25, "warmup_ps": 0.05, "replicas": 1},
-            "uncertainty": {"draws": 40, "barrier_ev": 0.02, "energy_ev": 0.01},
-            "output": {"folder": folder},
-        }
-    )
+    config = conditions(folder)
     jax.monitoring.register_event_duration_secs_listener(heard)
     jax.config.update("jax_enable_x64", True)  # vibrations need double precision
     jax.config.update("jax_disable_most_optimizations", True)
