@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxnmr.compiling import exact_products
 from jaxnmr.dynamics._band import Spring, String, band_gradient, respaced, tangents
 from jaxnmr.dynamics._optimisers import LBFGS, Optimiser, largest
 from jaxnmr.dynamics._rigid import Rigid, rigid_motions, rigid_projector
@@ -121,6 +122,7 @@ def at_ends(surface: Surface, ends: Array) -> tuple[Array, Array]:
 
 
 @eqx.filter_jit
+@exact_products
 def _at_ends(surface: Surface, neighbors: Any, ends: Array) -> tuple[Array, Array, Array]:
     def one(position: Array) -> tuple[Array, Array, Array]:
         around = surface.renew(neighbors, position)
@@ -131,6 +133,7 @@ def _at_ends(surface: Surface, neighbors: Any, ends: Array) -> tuple[Array, Arra
 
 
 @eqx.filter_jit
+@exact_products
 def relaxed(
     surface: Surface,
     neighbors: Any,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxnmr.compiling import exact_products
 from jaxnmr.dynamics._npt import NPT, unturned
 from jaxnmr.dynamics._observe import Observable, Sums
 from jaxnmr.dynamics._system import Ending, MDState, System
@@ -113,6 +114,7 @@ def check_per_replica(name: str, value: Array, positions: Array) -> None:
 
 
 @eqx.filter_jit
+@exact_products
 def _first(
     system: System, method: Any, r: Array, given: Any, neighbors: Any, key: Array, warmth: Array, cell: Any
 ) -> MDState:
@@ -153,6 +155,7 @@ def _measured(system: System, method: Any, state: MDState, batched: bool) -> tup
 
 
 @eqx.filter_jit
+@exact_products
 def block(
     system: System,
     method: Any,

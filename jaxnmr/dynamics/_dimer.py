@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxnmr.compiling import exact_products
 from jaxnmr.dynamics._hessian import dense_hessian, lowest_modes
 from jaxnmr.dynamics._implicit import settled
 from jaxnmr.dynamics._minimise import Minimum, minimise
@@ -189,6 +190,7 @@ def _complain(found: Saddle, max_force: float) -> None:
 
 
 @eqx.filter_jit
+@exact_products
 def _search(
     surface: Surface,
     neighbors: Any,

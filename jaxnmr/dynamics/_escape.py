@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxnmr.compiling import exact_products
 from jaxnmr.dynamics._fingerprint import fingerprint
 from jaxnmr.dynamics._minimise import Minimum, _one as descended
 from jaxnmr.dynamics._optimisers import Optimiser
@@ -49,11 +50,13 @@ class Escape(eqx.Module):
 
 
 @eqx.filter_jit
+@exact_products
 def _prints(positions: Array, width: Array, weights: Array, cell: Any, pbc: tuple[bool, bool, bool]) -> Array:
     return jax.vmap(lambda r: fingerprint(r, width, weights, cell, pbc))(positions)
 
 
 @eqx.filter_jit
+@exact_products
 def _stiffest(surface: Surface, neighbors: Any, r: Array) -> Array:
     """The largest eigenvalue of the Hessian, from below, by twenty powers."""
     around = surface.renew(neighbors, r)
@@ -70,6 +73,7 @@ def _stiffest(surface: Surface, neighbors: Any, r: Array) -> Array:
 
 
 @eqx.filter_jit
+@exact_products
 def hop(
     surface: Surface,
     neighbors: Any,

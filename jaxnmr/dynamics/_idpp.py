@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxnmr.compiling import exact_products
 from jaxnmr.dynamics._images import PERIODIC, nearest_image, wrapped
 from jaxnmr.dynamics._optimisers import LBFGS, largest
 
@@ -51,6 +52,7 @@ def idpp(
 
 
 @eqx.filter_jit
+@exact_products
 def _idpp(path: Array, cell: Any, free: Array, max_steps: Any, pbc: tuple[bool, bool, bool]) -> Array:
     n, optimiser = path.shape[1], LBFGS(max_step=0.1, curvature=10.0)
     i, j = np.triu_indices(n, 1)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxnmr.compiling import exact_products
 from jaxnmr.dynamics._implicit import settled, underivable
 from jaxnmr.dynamics._optimisers import LBFGS, Optimiser, largest
 from jaxnmr.dynamics._status import CONVERGED, MAX_STEPS, NOT_FINITE, OVERFLOW, SearchError, Status, explain, status_of
@@ -130,6 +131,7 @@ def minimise(
 
 
 @eqx.filter_jit
+@exact_products
 def _many(
     surface: Surface, neighbors: Any, start: Array, cells: Any, optimiser: Optimiser, goals: Any, max_steps: Any
 ) -> Minimum:

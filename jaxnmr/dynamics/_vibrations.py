@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxnmr.compiling import exact_products
 from jaxnmr.dynamics._hessian import COLUMNS, dense_hessian, lowest_modes
 from jaxnmr.dynamics._rigid import Rigid, inertia, rigid_kind, rigid_motions, rigid_projector
 from jaxnmr.dynamics._surface import EnergyFunction, Surface, as_surface
@@ -182,6 +183,7 @@ def _frame(surface: Surface, positions: Array, kind: Rigid) -> tuple[Array, Arra
 
 
 @eqx.filter_jit
+@exact_products
 def _dense(surface: Surface, positions: Array, kind: Rigid, moving: tuple[int, ...], columns: int) -> Vibrations:
     masses, motions, turning = _frame(surface, positions, kind)
     free, dim = np.asarray(moving), positions.shape[1]
@@ -222,6 +224,7 @@ def _dense(surface: Surface, positions: Array, kind: Rigid, moving: tuple[int, .
 
 
 @eqx.filter_jit
+@exact_products
 def _softest(surface: Surface, positions: Array, kind: Rigid, count: int, steps: int, seed: int) -> Vibrations:
     masses, motions, turning = _frame(surface, positions, kind)
     root, free = jnp.sqrt(masses)[:, None], surface.free(positions)

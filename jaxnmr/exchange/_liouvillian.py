@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from jaxnmr.compiling import exact_products
 from jaxnmr.errors import is_concrete
 from jaxnmr.exchange._model import ExchangeModel
 from jaxnmr.exchange._modes import Modes, motional_modes
@@ -71,6 +72,7 @@ class Liouvillian(eqx.Module):
         return eqx.tree_at(lambda s: s.precession, self, self.precession.at[0].add(-hz.astype(eye.dtype) * eye))
 
 
+@exact_products
 def exchange_populations(sites: Sites, model: ExchangeModel) -> Float[Array, " site"]:
     """Populations of sites under exchange: each connected group keeps its total from `Sites.weights`.
 

@@ -92,6 +92,6 @@ def derivatives(
     onto = jnp.zeros_like(positions).at[jnp.asarray(graph.neighbors)].add(slopes, mode="drop")
     forces = slopes.sum(axis=1) - onto
     # Strain turns each vector r into (1 + e) r, so dE/de is the sum of dE/dr r^T.
-    virial = jnp.einsum("akx,aky->axy", vectors, slopes)
+    virial = jnp.einsum("akx,aky->axy", vectors, slopes, precision="highest")
     virial = jax.ops.segment_sum(virial, jnp.asarray(graph.structure), graph.n_structures)
     return each, forces, (virial + jnp.swapaxes(virial, -1, -2)) / 2

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jaxnmr.compiling import exact_products
 from jaxnmr.errors import missing_extra
 from jaxnmr.potential._features import NodeFeatures
 from jaxnmr.potential._weights import flatten
@@ -38,6 +39,7 @@ def species_of(config: NequipConfig, graph: Graph) -> Int[Array, " atom"]:
     return jnp.asarray(table)[jnp.asarray(graph.numbers)]
 
 
+@exact_products
 def node_features(
     config: NequipConfig, params: dict, vectors: Float[Array, "atom neighbor 3"], graph: Graph
 ) -> tuple[NodeFeatures, ...]:
@@ -47,6 +49,7 @@ def node_features(
     return made
 
 
+@exact_products
 def node_numbers(
     config: NequipConfig, params: dict, vectors: Float[Array, "atom neighbor 3"], graph: Graph
 ) -> Float[Array, " atom"]:

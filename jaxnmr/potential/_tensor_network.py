@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from jaxnmr.compiling import exact_products
 from jaxnmr.errors import missing_extra
 from jaxnmr.potential._cartesian import values
 from jaxnmr.potential._evaluate import Cell, filled
@@ -146,6 +147,7 @@ def backbone_chunks(config: NequipConfig, backbone: dict, vectors: Float[Array, 
     return joined(config, node_features(config, {"backbone": backbone}, vectors, graph))
 
 
+@exact_products
 def committee(config: TensorConfig, params: dict, chunks: Chunks, species: Int[Array, " atom"]) -> tuple[MemberChunks, ...]:
     """What each head makes of the features, of the order of one: for each property and kind (member, atom, 2l + 1, channel).
 
@@ -161,6 +163,7 @@ def committee(config: TensorConfig, params: dict, chunks: Chunks, species: Int[A
     return made
 
 
+@exact_products
 def property_values(
     config: TensorConfig,
     scales: tuple[PropertyScale, ...],
@@ -196,6 +199,7 @@ def property_values(
 
 
 @jax.jit
+@exact_products
 def summary(
     network: TensorNetwork, positions: Array, cell: Cell | None, graph: Graph
 ) -> tuple[tuple[Array, Float[Array, " _"]], ...]:
@@ -217,6 +221,7 @@ def summary(
 
 
 @jax.jit
+@exact_products
 def every_member(
     network: TensorNetwork, positions: Array, cell: Cell | None, graph: Graph
 ) -> tuple[Float[Array, "member _ ..."], ...]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from jaxnmr.compiling import quick_jit
+from jaxnmr.compiling import exact_products, quick_jit
 from jaxnmr.exchange import ExchangeModel, Liouvillian, exchange_populations, liouvillian
 from jaxnmr.harmonics import harmonics, zonal
 from jaxnmr.spectrum._axis import Axis
@@ -67,6 +67,7 @@ class Decay(NamedTuple):
 
 
 @partial(jax.jit, static_argnames="resolution")
+@exact_products
 def spectrum_of(problem: Problem, resolution: Resolution) -> Spectrum:
     """The spectrum of a problem at given sizes."""
     sites, experiment, axis, *_ = problem
@@ -95,6 +96,7 @@ def spectrum_of(problem: Problem, resolution: Resolution) -> Spectrum:
 
 
 @partial(jax.jit, static_argnames="resolution")
+@exact_products
 def decay_of(problem: Problem, resolution: Resolution) -> Decay:
     """Sum of the observed transitions' decays, on one time axis about one carrier; one width for all sites is left out."""
     sites, experiment, axis, exchange, *_ = problem
@@ -223,6 +225,7 @@ def _band(sites: Sites, experiment: Experiment, axis: Axis, exchange: ExchangeMo
 
 
 @quick_jit
+@exact_products
 def survey_of(sites: Sites, experiment: Experiment, exchange: ExchangeModel | None) -> tuple[Array, Array, Array, Array]:
     """Lowest and highest frequency, widest pattern that the rotor leaves, Hz, and nu_Q / nu_0."""
     return (*_extent(sites, experiment, exchange), quadrupolar_ratio(sites, experiment.field))

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxnmr.compiling import exact_products
+
 __all__ = ["Batch", "Graph", "bucket"]
 
 Numbers = Array | np.ndarray
@@ -66,6 +68,7 @@ class Graph(eqx.Module):
         """Pairs, each counted from both ends; concrete graphs only."""
         return int(np.asarray(self.is_edge).sum())
 
+    @exact_products
     def vectors(
         self, positions: Float[Numbers, "atom 3"], cell: Float[Numbers, "3 3"] | Float[Numbers, "structure 3 3"] | None
     ) -> Float[Array, "atom neighbor 3"]:

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxnmr.compiling import exact_products
+
 __all__ = ["images_within", "search_neighbors"]
 
 Numbers = Array | np.ndarray
@@ -34,6 +36,7 @@ def _reciprocal(cell: Float[Numbers, "3 3"]) -> Float[Numbers, "3 3"]:
     return normals / xp.sum(cell[0] * normals[0])
 
 
+@exact_products
 def search_neighbors(
     positions: Float[Array, "system atom 3"],
     cell: Float[Array, "system 3 3"],
