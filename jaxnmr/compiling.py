@@ -19,7 +19,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def exact_products(function: Function) -> Function:
     """A function whose matrix products keep the precision of their numbers, and so do those of its derivatives.
 
-    A GPU multiplies matrices of single precision in TF32 unless told otherwise, with ten bits: 1e-3 of a line shape.
+    A GPU multiplies matrices of single precision in TF32 unless told otherwise, with ten bits.
     """
 
     @functools.wraps(function)
