@@ -8,6 +8,7 @@ from jaxnmr.structure._graph_update import NeighborList
 from jaxnmr.structure._read import read, read_all
 from jaxnmr.structure._structure import Structure
 from jaxnmr.structure._supercell import repeated, supercell
+from jaxnmr.structure._symmetry import Operation, symmetries
 from jaxnmr.structure._write import write
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Frame",
     "Graph",
     "NeighborList",
+    "Operation",
     "Structure",
     "as_structure",
     "atomic_numbers",
@@ -28,5 +30,6 @@ __all__ = [
     "read_frames",
     "repeated",
     "supercell",
+    "symmetries",
     "write",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxnmr._version import __version__
 from jaxnmr.errors import near
+from jaxnmr.structure import symmetries
 from jaxnmr.workflow._atoms import FORCE, between, point_at, relaxed, settled, vibrations_of
 from jaxnmr.workflow._averages import averages_of
 from jaxnmr.workflow._basins import gauges
@@ -19,6 +20,7 @@ from jaxnmr.workflow._compare import compared_or_why
 from jaxnmr.workflow._config import RunConfig
 from jaxnmr.workflow._cost import STAGES
 from jaxnmr.workflow._counted import with_counts
+from jaxnmr.workflow._event_images import images_of
 from jaxnmr.workflow._explore import NEAR, explored
 from jaxnmr.workflow._folder import Kept, Step, Store, digest_of_array, digest_of_record, locked, same_material
 from jaxnmr.workflow._hops import moved_groups
@@ -41,7 +43,6 @@ from jaxnmr.workflow._remarks import remarks_of
 from jaxnmr.workflow._report import write_report
 from jaxnmr.workflow._result import Result
 from jaxnmr.workflow._spectra import spectra_at
-from jaxnmr.workflow._symmetry import images_of, symmetries
 
 __all__ = ["run"]
 

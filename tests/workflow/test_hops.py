@@ -6,13 +6,13 @@ import pytest
 import jaxnmr as jn
 from jaxnmr.dynamics import Surface
 from jaxnmr.errors import JaxnmrWarning
-from jaxnmr.structure import Structure
+from jaxnmr.structure import Structure, symmetries
 from jaxnmr.workflow._config import Motion
+from jaxnmr.workflow._event_images import images_of
 from jaxnmr.workflow._explore import explored
 from jaxnmr.workflow._hops import moved_groups, proton_hops
 from jaxnmr.workflow._kinetics import exchange_of
 from jaxnmr.workflow._records import Ends, RatesOfEvents, Relaxed
-from jaxnmr.workflow._symmetry import images_of, symmetries
 
 CELL = np.diag([12.0, 12.0, 12.0])
 
