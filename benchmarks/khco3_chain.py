@@ -1,7 +1,7 @@
 """The whole chain on KHCO3 with the shipped potential or a foundation potential: numbers and time of each stage.
 
     python benchmarks/khco3_chain.py                                                  # the shipped potential, 5 ps
-    python benchmarks/khco3_chain.py --potential ../shared/weights/nequix-oam-1.nqx --length-ps 0
+    python benchmarks/khco3_chain.py --potential ../shared/weights/nequix-oam-1.nqx --recrossing-pairs 16
 
 Stages are kept in `--folder`, so that a run that was stopped goes on; times are of the stages made now. Seconds of the
 processor count all threads, and mean more than the clock's where others are at work. Published beside: static 17O lines near
@@ -51,6 +51,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--potential", default="khco3")
     asked.add_argument("--length-ps", type=float, default=5.0)
+    asked.add_argument("--recrossing-pairs", type=int, default=0, help="pairs of trajectories from the saddle; 0 for none")
     asked.add_argument("--folder", type=Path)
     asked.add_argument("--until", help="last stage to make, see `jaxnmr run`")
     asked.add_argument("--out", type=Path, help="benchmarks/results/khco3_NAME.json unless given")
@@ -61,6 +62,8 @@ def main() -> None:
     # The demonstration's, with a longer motion and a finer path.
     length, warmup = given.length_ps, min(0.2, given.length_ps / 4)
     config = conditions(given.folder, potential=given.potential, images=7, length_ps=length, warmup_ps=warmup)
+    rates = config.rates.model_copy(update={"recrossing_pairs": given.recrossing_pairs})
+    config = config.model_copy(update={"rates": rates})
     result = jn.run(config, progress=clock, until=given.until)
     # As report.json has them; those that the run has come to.
     numbers = numbers_of(result)

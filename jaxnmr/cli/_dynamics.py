@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -117,17 +117,26 @@ def moved(structure: jn.Structure, positions: Any, cell: Any = None) -> jn.Struc
 
 
 @contextmanager
-def busy(job: Job, what: str) -> Iterator[None]:
-    """Say that something runs, on a terminal only; warnings go to the report."""
+def busy(job: Job, what: str) -> Iterator[Callable[..., None]]:
+    """Say that something runs, on a terminal only; warnings go to the report.
+
+    Yields:
+        What `progress=` takes: steps made, steps in all, and the largest force where there is one.
+    """
     from rich.console import Console
 
     console = Console(stderr=True)
     with warnings_to(job.heard):
         if console.is_terminal:
-            with console.status(what):
-                yield
+            with console.status(what) as status:
+
+                def told(made: int, most: int, *force: float) -> None:
+                    left = "".join(f", {each:.2g} eV/Å" for each in force)
+                    status.update(f"{what}: {made} of {most}{left}")
+
+                yield told
         else:
-            yield
+            yield lambda *now: None
 
 
 def draw(figure: Any, path: Path) -> None:
@@ -150,7 +159,7 @@ def minimise(
     """Read, go down, write."""
     structure = jn.structure.read(path, frame=frame)
     error = None
-    with busy(job, "going down"):
+    with busy(job, "going down") as told:
         surface = surface_of(job, structure)
         try:
             found = jn.dynamics.minimise(
@@ -161,6 +170,7 @@ def minimise(
                 max_stress=None if stress is None else stress[0] * GPA,
                 pressure=0.0 if stress is None else stress[1] * GPA,
                 max_steps=max_steps,
+                progress=told,
             )
         except SearchError as stopped:
             found, error = stopped.result, str(stopped)

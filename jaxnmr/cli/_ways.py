@@ -41,14 +41,14 @@ def neb(
     refined: Any = None
     found: Any = None
     report: dict[str, Any] = {}
-    with busy(job, "searching the path"):
+    with busy(job, "searching the path") as told:
         surface = surface_of(job, first)
         try:
             ends: list[Any] = [first.positions, np.asarray(last.positions)[order]]
             if not keep_ends:
                 # Finer where they are to be recognised at the foot of the saddle: soft modes leave atoms far from a minimum.
                 goal = min(max_force, 0.01 if saddles is None else 1e-3)
-                ends = [jn.dynamics.minimise(surface, r, max_force=goal).positions for r in ends]
+                ends = [jn.dynamics.minimise(surface, r, max_force=goal, progress=told).positions for r in ends]
             if match:
                 _not_renamed(surface, *ends)
             found = jn.dynamics.neb(
@@ -59,6 +59,7 @@ def neb(
                 max_steps=max_steps,
                 match=match,
                 end_force=0.1 if keep_ends else None,
+                progress=told,
             )
             if saddles is not None:
                 refined = jn.dynamics.dimer(surface, found.top, found.tangent)
@@ -188,18 +189,18 @@ def rates(
     low, high = jn.structure.read(minimum), jn.structure.read(saddle)
     _same_atoms(low, high, renamed=False)
     correction = {"none": None, "wigner": jn.rates.Wigner(), "eckart": jn.rates.Eckart()}[tunnelling]
-    with busy(job, "vibrations"):
+    with busy(job, "vibrations") as told:
         surface = surface_of(job, low)
         places: list[Any] = [low.positions, high.positions]
         try:
             if refine:
-                left = jn.dynamics.minimise(surface, places[0], max_force=1e-4, max_steps=3000)
+                left = jn.dynamics.minimise(surface, places[0], max_force=1e-4, max_steps=3000, progress=told)
                 soft = jn.dynamics.vibrations(surface, places[1], lowest=1).displacement(0)
                 top = jn.dynamics.dimer(surface, places[1], soft, max_force=1e-4)
                 places = [left.positions, top.positions, _other_side(left, top)]
         except SearchError as stopped:
             job.finish({"converged": False, "rates_per_s": None}, str(stopped))
-        points = [jn.dynamics.vibrations(surface, r, max_force=0.05) for r in places]
+        points = [jn.dynamics.vibrations(surface, r, max_force=0.05, progress=told) for r in places]
         # Without a search the other side is not known: Eckart's barrier is then taken to be symmetric.
         product = points[2] if len(points) > 2 else None
         k = jn.rates.eyring(

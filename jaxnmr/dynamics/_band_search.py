@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from jaxnmr.compiling import exact_products
 from jaxnmr.dynamics._band import Spring, String, band_gradient, respaced, tangents
 from jaxnmr.dynamics._optimisers import LBFGS, Optimiser, largest
+from jaxnmr.dynamics._parts import Progress, in_parts
 from jaxnmr.dynamics._rigid import Rigid, rigid_motions, rigid_projector
 from jaxnmr.dynamics._status import CONVERGED, MAX_STEPS, NOT_FINITE, OVERFLOW, Status, status_of
 from jaxnmr.dynamics._surface import Surface
@@ -132,8 +133,6 @@ def _at_ends(surface: Surface, neighbors: Any, ends: Array) -> tuple[Array, Arra
     return jax.vmap(jax.vmap(one))(ends)
 
 
-@eqx.filter_jit
-@exact_products
 def relaxed(
     surface: Surface,
     neighbors: Any,
@@ -145,21 +144,54 @@ def relaxed(
     max_steps: Any,
     climb: bool,
     kind: Rigid,
+    progress: Progress | None = None,
 ) -> Path:
     """Bands (band, image, atom, dimension) side by side, each until it is converged, out of steps, or beaten by another."""
+    carry = _begun(surface, neighbors, bands, ends, optimiser)
+
+    def advance(carry: Any, limit: Any) -> tuple[Any, Path, Any]:
+        return _advanced(surface, neighbors, carry, method, optimiser, goals, jnp.asarray(limit, jnp.int32), climb, kind)
+
+    return in_parts(advance, carry, max_steps, progress)
+
+
+@eqx.filter_jit
+def _begun(surface: Surface, neighbors: Any, bands: Array, ends: Array, optimiser: Optimiser) -> Any:
+    """What the search carries, before the first evaluation."""
     count, images = bands.shape[:2]
-    arrays, static = surface.carried(neighbors, bands[0, 0])
+    arrays, _ = surface.carried(neighbors, bands[0, 0])
     arrays = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, images, *x.shape)), arrays)
-    step = jax.vmap(_stepper(surface, static, method, optimiser, goals, climb, kind))
     inner, zero = jnp.zeros_like(bands[:, 1:-1]), jnp.zeros(count, jnp.int32)
     energies = jnp.zeros((count, images), ends.dtype).at[:, jnp.asarray([0, -1])].set(ends)
     state = jax.vmap(optimiser.start)(inner)
-    carry = (zero, bands, energies, inner, inner, inner, zero > 0, state, arrays, zero + MAX_STEPS)
+    return zero, bands, energies, inner, inner, inner, zero > 0, state, arrays, zero + MAX_STEPS
+
+
+@eqx.filter_jit
+@exact_products
+def _advanced(
+    surface: Surface,
+    neighbors: Any,
+    carry: Any,
+    method: Spring | String,
+    optimiser: Optimiser,
+    goals: tuple[Array, Array],
+    limit: Array,
+    climb: bool,
+    kind: Rigid,
+) -> tuple[Any, Path, Any]:
+    """The search after `limit` steps or at its end, the bands as they are then, and how far it has come."""
+    images = carry[1].shape[1]
+    _, static = surface.carried(neighbors, carry[1][0, 0])
+    step = jax.vmap(_stepper(surface, static, method, optimiser, goals, climb, kind))
+
+    def unfinished(carry: Any) -> Array:
+        count, energies, code = carry[0], carry[2], carry[-1]
+        return (code == MAX_STEPS) & ~_beaten(count, energies, code)
 
     def active(carry: Any) -> Array:
-        count, energies, code = carry[0], carry[2], carry[-1]
         # Evaluations of the inner images are one more than the band's steps.
-        return (code == MAX_STEPS) & (count <= max_steps) & ~_beaten(count, energies, code)
+        return unfinished(carry) & (carry[0] <= limit)
 
     def onward(carry: Any) -> Any:
         on = active(carry)
@@ -173,7 +205,8 @@ def relaxed(
         used, around = 2 + made * (images - 2), eqx.combine(arrays, static)
         return Path(path, energies, -across, largest(across), climbing, used, made - 1, code, None, around)
 
-    return eqx.filter_vmap(ended)(made, path, energies, across, climbing, code, arrays)
+    found = eqx.filter_vmap(ended)(made, path, energies, across, climbing, code, arrays)
+    return carry, found, (~jnp.any(unfinished(carry)), jnp.max(found.steps), jnp.min(found.max_force))
 
 
 def _beaten(steps: Array, energies: Array, code: Array) -> Array:

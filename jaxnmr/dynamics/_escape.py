@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from jaxnmr.compiling import exact_products
 from jaxnmr.dynamics._fingerprint import fingerprint
-from jaxnmr.dynamics._minimise import Minimum, _one as descended
+from jaxnmr.dynamics._minimise import Minimum, descended
 from jaxnmr.dynamics._optimisers import Optimiser
 from jaxnmr.dynamics._rigid import Rigid, rigid_motions, rigid_projector
 from jaxnmr.dynamics._status import OVERFLOW
@@ -133,7 +133,7 @@ def _hop(
     made, r, _, _, _, _, _, arrays = jax.lax.while_loop(goes_on, move, start)
     around = eqx.combine(arrays, static)
     goals = (jnp.asarray(max_force, r.dtype), jnp.ones((), r.dtype), 0.0)
-    low = descended(surface, around, r, None, optimiser, goals, max_steps)
+    low = descended(surface, around, r, optimiser, goals, max_steps)
     if neighbors is not None:
         # One overflow on the way makes all that follows void, wherever the list was short.
         code = jnp.where(around.overflowed, OVERFLOW, low.code)

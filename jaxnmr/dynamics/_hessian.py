@@ -7,11 +7,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxnmr.dynamics._surface import Surface
 
-__all__ = ["dense_hessian", "lowest_modes"]
+__all__ = ["batches", "dense_hessian", "hessian_rows", "lowest_modes"]
 
 COLUMNS = 8
 """Columns of a Hessian that are computed side by side: more of a network's do not fit into a processor's cache."""
@@ -28,16 +28,43 @@ def dense_hessian(
         columns: indices of coordinates, atom by atom.
         batch: how many at once; memory grows with it.
     """
-    size = positions.size
-    chosen = np.arange(size) if columns is None else np.asarray(columns)
-    unit = lambda k: jnp.zeros(size, positions.dtype).at[k].set(1.0).reshape(positions.shape)  # noqa: E731
-    row = lambda k: surface.hessian_product(positions, unit(k)).ravel()  # noqa: E731
-    # Batches of one width, the last filled up: a shorter one would be compiled for itself.
-    parts = -(-len(chosen) // batch)
-    width = -(-len(chosen) // parts)
-    filled = jnp.asarray(np.resize(chosen, (parts, width)))
-    rows = jax.lax.map(jax.vmap(row), filled).reshape(parts * width, size)[: len(chosen)]
+    chosen = np.arange(positions.size) if columns is None else np.asarray(columns)
+    parts = jnp.asarray(chosen[batches(len(chosen), batch)])
+    rows = jax.lax.map(lambda part: hessian_rows(surface, positions, part), parts)
+    rows = rows.reshape(-1, positions.size)[: len(chosen)]
     return rows if columns is not None else (rows + rows.T) / 2
+
+
+def batches(count: int, most: int) -> Int[np.ndarray, "batch column"]:
+    """Which of so many columns are computed together: batches of one width, the last filled up from the beginning.
+
+    A shorter one would be compiled for itself.
+
+    Args:
+        count: of columns.
+        most: in one batch.
+    """
+    parts = -(-count // most)
+    return np.resize(np.arange(count), (parts, -(-count // parts)))
+
+
+def hessian_rows(
+    surface: Surface, positions: Float[Array, "atom dim"], columns: Int[Array, " column"]
+) -> Float[Array, "column coordinate"]:
+    """Rows of the Hessian side by side, eV/Å².
+
+    Args:
+        surface: fixed atoms count as free here.
+        positions: Å.
+        columns: indices of coordinates, atom by atom.
+    """
+    size = positions.size
+
+    def row(k: Array) -> Array:
+        unit = jnp.zeros(size, positions.dtype).at[k].set(1.0)
+        return surface.hessian_product(positions, unit.reshape(positions.shape)).ravel()
+
+    return jax.vmap(row)(columns)
 
 
 def lowest_modes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,11 +13,12 @@ from jaxtyping import Array, Float, Int
 from jaxnmr.compiling import exact_products
 from jaxnmr.dynamics._implicit import settled, underivable
 from jaxnmr.dynamics._optimisers import LBFGS, Optimiser, largest
+from jaxnmr.dynamics._parts import Progress, in_parts
 from jaxnmr.dynamics._status import CONVERGED, MAX_STEPS, NOT_FINITE, OVERFLOW, SearchError, Status, explain, status_of
 from jaxnmr.dynamics._surface import EnergyFunction, Surface, as_surface
 from jaxnmr.errors import is_concrete
 
-__all__ = ["Minimum", "minimise"]
+__all__ = ["Minimum", "descended", "minimise"]
 
 
 class Minimum(eqx.Module):
@@ -68,6 +69,7 @@ def minimise(
     pressure: float = 0.0,
     max_steps: int = 1000,
     throw: bool = True,
+    progress: Progress | None = None,
 ) -> Minimum:
     r"""Go downhill to a minimum of the energy, or of the enthalpy $E + pV$ where the cell moves too.
 
@@ -85,6 +87,7 @@ def minimise(
         pressure: p, eV/Å³; needs `max_stress`.
         max_steps: evaluations of the forces.
         throw: raise where a search did not converge.
+        progress: called every few evaluations with evaluations made, `max_steps`, and the largest force, eV/Å.
 
     Raises:
         ValueError: shapes that do not fit, goals that are not positive, a free cell where there is none, where the energy
@@ -109,7 +112,7 @@ def minimise(
     cells = None if max_stress is None else jnp.broadcast_to(jnp.asarray(surface.cell, start.dtype), (len(start), 3, 3))
     used = jnp.zeros(len(start), jnp.int32)
     while True:
-        result = _many(surface.frozen(), neighbors, start, cells, optimiser, goals, max_steps - jnp.max(used))
+        result = _many(surface.frozen(), neighbors, start, cells, optimiser, goals, max_steps - jnp.max(used), progress)
         used = used + result.evaluations
         if neighbors is None or not is_concrete(result.code) or not (np.asarray(result.code) == OVERFLOW).any():
             break
@@ -130,55 +133,110 @@ def minimise(
     return eqx.tree_at(lambda r: (r.positions, r.energy), result, live)
 
 
-@eqx.filter_jit
-@exact_products
 def _many(
-    surface: Surface, neighbors: Any, start: Array, cells: Any, optimiser: Optimiser, goals: Any, max_steps: Any
+    surface: Surface,
+    neighbors: Any,
+    start: Array,
+    cells: Any,
+    optimiser: Optimiser,
+    goals: Any,
+    max_steps: Any,
+    progress: Progress | None,
 ) -> Minimum:
-    one = lambda r, h: _one(surface, neighbors, r, h, optimiser, goals, max_steps)  # noqa: E731
+    def advance(carry: Any, limit: Any) -> tuple[Any, Minimum, Any]:
+        return _advanced(surface, neighbors, cells, carry, optimiser, goals, jnp.asarray(limit, jnp.int32))
+
+    return in_parts(advance, _begun(surface, neighbors, start, cells, optimiser, goals), max_steps, progress)
+
+
+@eqx.filter_jit
+def _begun(surface: Surface, neighbors: Any, start: Array, cells: Any, optimiser: Optimiser, goals: Any) -> Any:
+    one = lambda r, h: _at_start(surface, neighbors, r, h, optimiser, goals)  # noqa: E731
     return eqx.filter_vmap(one, in_axes=(0, None if cells is None else 0))(start, cells)
 
 
-def _one(
-    surface: Surface, neighbors: Any, start: Array, reference: Any, optimiser: Optimiser, goals: Any, max_steps: Any
-) -> Minimum:
-    """Coordinates of a free cell are u and D with F = 1 + D / n, r = u F, h = h0 F: both parts then are about as stiff."""
-    n, max_force, max_stress, pressure = len(start), *goals
-    free = surface.free(start)
-    moves = reference is not None
+@eqx.filter_jit
+@exact_products
+def _advanced(
+    surface: Surface, neighbors: Any, cells: Any, carry: Any, optimiser: Optimiser, goals: Any, limit: Array
+) -> tuple[Any, Minimum, Any]:
+    """The searches after `limit` evaluations or at their ends, and how far they have come."""
+    one = lambda c, h: _one(surface, neighbors, c, h, optimiser, goals, limit)  # noqa: E731
+    carry, found = eqx.filter_vmap(one, in_axes=(0, None if cells is None else 0))(carry, cells)
+    return carry, found, (jnp.all(found.code != MAX_STEPS), jnp.max(found.evaluations), jnp.max(found.max_force))
 
-    def unpacked(x: Array) -> tuple[Array, Any]:
-        if not moves:
+
+class _Way(NamedTuple):
+    """What is minimised, in which coordinates: largest force, largest stress and the pressure are the goals.
+
+    Coordinates of a free cell are u and D with F = 1 + D / n, r = u F, h = h0 F: both parts then are about as stiff.
+    """
+
+    surface: Surface
+    n: int
+    reference: Any
+    goals: Any
+
+    def deformation(self, x: Array) -> Array:
+        return jnp.eye(3, dtype=x.dtype) + (x[self.n :] + x[self.n :].T) / (2 * self.n)
+
+    def unpacked(self, x: Array) -> tuple[Array, Any]:
+        if self.reference is None:
             return x, None
-        deformation = jnp.eye(3, dtype=x.dtype) + (x[n:] + x[n:].T) / (2 * n)
-        return x[:n] @ deformation, reference @ deformation
+        return x[: self.n] @ self.deformation(x), self.reference @ self.deformation(x)
 
-    def enthalpy(x: Array, around: Any) -> Array:
-        r, h = unpacked(x)
-        energy = surface.energy(r, h, around)
-        return energy + pressure * jnp.abs(jnp.linalg.det(h)) if moves else energy
+    def enthalpy(self, x: Array, around: Any) -> Array:
+        r, h = self.unpacked(x)
+        energy = self.surface.energy(r, h, around)
+        return energy if h is None else energy + self.goals[2] * jnp.abs(jnp.linalg.det(h))
 
-    def evaluate(x: Array, around: Any) -> tuple[Array, Array, Any]:
-        around = surface.renew(around, *unpacked(x))
-        energy, gradient = jax.value_and_grad(enthalpy)(x, around)
-        if moves:
-            return energy, gradient * jnp.concatenate([free, jnp.ones((3, 3), x.dtype)]), around
+    def evaluated(self, x: Array, around: Any) -> tuple[Array, Array, Any]:
+        around = self.surface.renew(around, *self.unpacked(x))
+        energy, gradient = jax.value_and_grad(self.enthalpy)(x, around)
+        free = self.surface.free(x[: self.n])
+        if self.reference is not None:
+            free = jnp.concatenate([free, jnp.ones((3, 3), x.dtype)])
         return energy, gradient * free, around
 
-    def residual(x: Array, gradient: Array) -> tuple[Array, Array]:
-        if not moves:
+    def residual(self, x: Array, gradient: Array) -> tuple[Array, Array]:
+        """Largest force and largest element of the stress."""
+        if self.reference is None:
             return largest(gradient), jnp.zeros((), x.dtype)
-        deformation = jnp.eye(3, dtype=x.dtype) + (x[n:] + x[n:].T) / (2 * n)
-        stress = n * deformation @ gradient[n:] / jnp.abs(jnp.linalg.det(unpacked(x)[1]))
-        return largest(gradient[:n] @ jnp.linalg.inv(deformation)), jnp.max(jnp.abs(stress))
+        deformation = self.deformation(x)
+        stress = self.n * deformation @ gradient[self.n :] / jnp.abs(jnp.linalg.det(self.unpacked(x)[1]))
+        return largest(gradient[: self.n] @ jnp.linalg.inv(deformation)), jnp.max(jnp.abs(stress))
 
-    def ended(x: Array, energy: Array, gradient: Array, around: Any) -> Array:
-        force, stress = residual(x, gradient)
+    def ended(self, x: Array, energy: Array, gradient: Array, around: Any) -> Array:
+        (force, stress), (max_force, max_stress, _) = self.residual(x, gradient), self.goals
         finite = jnp.isfinite(energy) & jnp.isfinite(force)
         code = jnp.where((force <= max_force) & (stress <= max_stress), CONVERGED, MAX_STEPS)
         code = jnp.where(finite, code, NOT_FINITE)
         code = code if around is None else jnp.where(around.overflowed, OVERFLOW, code)
         return code.astype(jnp.int32)
+
+
+def descended(surface: Surface, neighbors: Any, start: Array, optimiser: Optimiser, goals: Any, max_steps: Any) -> Minimum:
+    """One search in a fixed cell, as part of a larger program; goals are as in `_Way`."""
+    carry = _at_start(surface, neighbors, start, None, optimiser, goals)
+    return _one(surface, neighbors, carry, None, optimiser, goals, max_steps)[1]
+
+
+def _at_start(surface: Surface, neighbors: Any, start: Array, reference: Any, optimiser: Optimiser, goals: Any) -> Any:
+    """What a search carries, before the first evaluation."""
+    way = _Way(surface, len(start), reference, goals)
+    x = start if reference is None else jnp.concatenate([start, jnp.zeros((3, 3), start.dtype)])
+    arrays, _ = surface.carried(neighbors, *way.unpacked(x))
+    zero, code = jnp.zeros((), jnp.int32), jnp.asarray(MAX_STEPS, jnp.int32)
+    energy = jnp.zeros_like(jax.eval_shape(way.enthalpy, x, neighbors))
+    return zero, x, energy, jnp.zeros_like(x), optimiser.start(x), arrays, code
+
+
+def _one(
+    surface: Surface, neighbors: Any, carry: Any, reference: Any, optimiser: Optimiser, goals: Any, limit: Any
+) -> tuple[Any, Minimum]:
+    n = len(carry[1]) - (0 if reference is None else 3)
+    way = _Way(surface, n, reference, goals)
+    _, static = surface.carried(neighbors, *way.unpacked(carry[1]))
 
     def step(carry: Any) -> Any:
         count, x, energy, gradient, state, around, _ = carry
@@ -186,7 +244,7 @@ def _one(
         # The first evaluation is a step of no length: the energy is in the program once, and less is compiled.
         first = count == 0
         move = jnp.where(first, 0.0, optimiser.step(state, gradient))
-        new_energy, new_gradient, new_around = evaluate(x + move, around)
+        new_energy, new_gradient, new_around = way.evaluated(x + move, around)
         finite = jnp.isfinite(new_energy) & jnp.isfinite(largest(new_gradient))
         # The energy's own rounding must not forbid the last steps, in which only the forces still get smaller.
         rounding = 50 * jnp.finfo(x.dtype).eps * jnp.maximum(jnp.abs(energy), 1.0)
@@ -197,24 +255,17 @@ def _one(
         state = jax.tree.map(lambda old, new: jnp.where(first, old, new), state, learnt)
         keep = lambda new, old: jnp.where(accepted, new, old)  # noqa: E731
         x, energy, gradient = keep(x + move, x), keep(new_energy, energy), keep(new_gradient, gradient)
-        code = ended(x, energy, gradient, new_around)
+        code = way.ended(x, energy, gradient, new_around)
         return count + 1, x, energy, gradient, state, eqx.filter(new_around, eqx.is_array), code
 
-    x = jnp.concatenate([start, jnp.zeros((3, 3), start.dtype)]) if moves else start
-    arrays, static = surface.carried(neighbors, *unpacked(x))
-    zero, code = jnp.zeros((), jnp.int32), jnp.asarray(MAX_STEPS, jnp.int32)
-    energy = jnp.zeros_like(jax.eval_shape(enthalpy, x, neighbors))
-    carry = (zero, x, energy, jnp.zeros_like(x), optimiser.start(x), arrays, code)
-    count, x, energy, gradient, _, arrays, code = jax.lax.while_loop(
-        lambda carry: (carry[-1] == MAX_STEPS) & ((carry[0] == 0) | (carry[0] < max_steps)), step, carry
-    )
-    force, stress = residual(x, gradient)
-    r, h = unpacked(x)
+    carry = jax.lax.while_loop(lambda c: (c[-1] == MAX_STEPS) & ((c[0] == 0) | (c[0] < limit)), step, carry)
+    count, x, energy, gradient, _, arrays, code = carry
+    force, stress = way.residual(x, gradient)
+    r, h = way.unpacked(x)
     forces, lowest = -gradient[:n], energy
-    if moves:
+    if h is not None:
         # From derivatives in u to those in r = u F; F is symmetric.
-        deformation = jnp.eye(3, dtype=x.dtype) + (x[n:] + x[n:].T) / (2 * n)
-        forces = jnp.linalg.solve(deformation, forces.T).T
-        lowest = energy - pressure * jnp.abs(jnp.linalg.det(h))
-    cell = h if moves else None if surface.cell is None else jnp.asarray(surface.cell, x.dtype)
-    return Minimum(r, cell, lowest, energy, forces, force, stress, count, code, eqx.combine(arrays, static))
+        forces = jnp.linalg.solve(way.deformation(x), forces.T).T
+        lowest = energy - goals[2] * jnp.abs(jnp.linalg.det(h))
+    cell = h if h is not None else None if surface.cell is None else jnp.asarray(surface.cell, x.dtype)
+    return carry, Minimum(r, cell, lowest, energy, forces, force, stress, count, code, eqx.combine(arrays, static))

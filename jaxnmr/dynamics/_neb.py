@@ -18,6 +18,7 @@ from jaxnmr.dynamics._images import nearest_image
 from jaxnmr.dynamics._implicit import at_place
 from jaxnmr.dynamics._matching import match_endpoints
 from jaxnmr.dynamics._optimisers import LBFGS, Optimiser, largest
+from jaxnmr.dynamics._parts import Progress
 from jaxnmr.dynamics._rigid import rigid_kind
 from jaxnmr.dynamics._status import OVERFLOW, SearchError, Status, explain
 from jaxnmr.dynamics._surface import EnergyFunction, Surface, as_surface
@@ -49,6 +50,7 @@ def neb(
     least_distance: float = 0.3,
     rigid: str | None = None,
     throw: bool = True,
+    progress: Progress | None = None,
 ) -> Path:
     r"""Path of minimum energy between two minima, with the barrier on it.
 
@@ -81,6 +83,7 @@ def neb(
         least_distance: refuse a first path on which two atoms come nearer, Å; 0: do not look.
         rigid: what costs no energy and is kept out of the band's motion, see `vibrations`.
         throw: raise where the band did not converge.
+        progress: called every few steps with steps made, `max_steps`, and the largest force of the best band, eV/Å.
 
     Raises:
         ValueError: ends with different atoms, an end that is no minimum, overlapping atoms on the first path, settings
@@ -115,7 +118,7 @@ def neb(
     kind = rigid_kind(surface, bands, rigid)
     used = jnp.zeros((), jnp.int32)
     while True:
-        found = relaxed(surface, neighbors, bands, ends[0], method, optimiser, goals, steps, climb, kind)
+        found = relaxed(surface, neighbors, bands, ends[0], method, optimiser, goals, steps, climb, kind, progress)
         code = np.asarray(found.code) if is_concrete(found.code) else None
         if neighbors is None or code is None or not (code == OVERFLOW).any() or steps <= 1:
             break

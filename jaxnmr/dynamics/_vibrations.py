@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxnmr.compiling import exact_products
-from jaxnmr.dynamics._hessian import COLUMNS, dense_hessian, lowest_modes
+from jaxnmr.dynamics._hessian import COLUMNS, batches, dense_hessian, hessian_rows, lowest_modes
 from jaxnmr.dynamics._rigid import Rigid, inertia, rigid_kind, rigid_motions, rigid_projector
 from jaxnmr.dynamics._surface import EnergyFunction, Surface, as_surface
 from jaxnmr.dynamics._units import OMEGA
@@ -131,6 +132,7 @@ def vibrations(
     steps: int | None = None,
     seed: int = 0,
     columns: int = COLUMNS,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Vibrations:
     """Vibrations from the Hessian by automatic differentiation.
 
@@ -148,6 +150,7 @@ def vibrations(
         steps: products of the Hessian for `lowest` in each round; 20 times the number of modes, 60 at least, unless given.
         seed: of the first Lanczos vector.
         columns: of the Hessian, computed side by side.
+        progress: called with columns made and columns in all; not under a transformation, nor for the `lowest`.
 
     Raises:
         ValueError: no masses, shapes that do not fit, or a point that is not stationary.
@@ -164,7 +167,10 @@ def vibrations(
         raise ValueError(f"lowest: got {lowest}; give 1 to {len(moving)}.")
     surface, positions = surface.at_rest(positions)
     if lowest is None:
-        result = _dense(surface, positions, kind, tuple(moving.tolist()), columns)
+        rows = None
+        if progress is not None and is_concrete(surface, positions):
+            rows = _told(surface, positions, moving, columns, progress)
+        result = _dense(surface, positions, kind, tuple(moving.tolist()), columns, rows)
     else:
         tries = min(len(moving), max(20 * lowest, 60) if steps is None else steps)
         result = _softest(surface, positions, kind, lowest, tries, seed)
@@ -182,13 +188,29 @@ def _frame(surface: Surface, positions: Array, kind: Rigid) -> tuple[Array, Arra
     return masses, motions, inertia(positions, masses) if kind == "molecule" else None
 
 
+def _told(
+    surface: Surface, positions: Array, moving: np.ndarray, columns: int, progress: Callable[[int, int], None]
+) -> Array:
+    """The same rows batch by batch."""
+    made = []
+    for batch in batches(len(moving), columns):
+        made.append(_rows(surface, positions, jnp.asarray(moving[batch])).block_until_ready())
+        progress(min(len(moving), len(made) * len(batch)), len(moving))
+    return jnp.concatenate(made)[: len(moving)]
+
+
+_rows = eqx.filter_jit(exact_products(hessian_rows))
+
+
 @eqx.filter_jit
 @exact_products
-def _dense(surface: Surface, positions: Array, kind: Rigid, moving: tuple[int, ...], columns: int) -> Vibrations:
+def _dense(
+    surface: Surface, positions: Array, kind: Rigid, moving: tuple[int, ...], columns: int, rows: Array | None
+) -> Vibrations:
     masses, motions, turning = _frame(surface, positions, kind)
     free, dim = np.asarray(moving), positions.shape[1]
     root = jnp.repeat(jnp.sqrt(masses), dim, total_repeat_length=positions.size)
-    rows = dense_hessian(surface, positions, free, columns)
+    rows = dense_hessian(surface, positions, free, columns) if rows is None else rows
     hessian = (rows[:, free] + rows[:, free].T) / 2
     matrix = hessian / root[free][:, None] / root[free][None, :]
     rank, ones = jnp.zeros((), jnp.int32), jnp.zeros_like(matrix)

@@ -49,7 +49,7 @@ def symmetries(structure: Structure, *, within: float = 0.1) -> list[Operation]:
         # Of how it will tell failures one day: it raises then, and returns None until then.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            found = spglib.get_symmetry((cell, fractions, species), symprec=within)
+            found = spglib.get_symmetry((cell, fractions, species), symprec=within)  # type: ignore[arg-type]
         except spglib.SpglibError:
             found = None
     if found is None:  # as where two atoms lie nearer than the tolerance

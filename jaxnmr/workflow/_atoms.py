@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +12,7 @@ from jaxnmr.structure import ELEMENTS
 from jaxnmr.workflow._config import Motion
 from jaxnmr.workflow._hops import Event
 from jaxnmr.workflow._records import Band, Ends, Point, Relaxed
-from jaxnmr.workflow._refine import Top, refined
+from jaxnmr.workflow._refine import Top, columns_to, refined
 
 __all__ = ["FORCE", "between", "point_at", "relaxed", "settled", "vibrations_of"]
 
@@ -26,17 +26,24 @@ _NEAR, _LEVEL = 0.05, 5e-4
 _WAY = 0.15
 
 
-def relaxed(surface: Surface, positions: np.ndarray) -> Relaxed:
+def relaxed(surface: Surface, positions: np.ndarray, told: Callable[[str], None]) -> Relaxed:
     """Down to the first minimum.
+
+    Args:
+        surface: the surface.
+        positions: where to start, Å.
+        told: is told how far it is.
 
     Raises:
         SearchError: not reached.
     """
-    found = minimise(surface, positions, max_force=FORCE, max_steps=3000)
+    found = minimise(surface, positions, max_force=FORCE, max_steps=3000, progress=forces_to(told))
     return Relaxed(_array(found.positions), float(found.energy), float(found.max_force), int(found.evaluations))
 
 
-def settled(surface: Surface, first: Relaxed, before: np.ndarray, events: Sequence[Event]) -> Ends:
+def settled(
+    surface: Surface, first: Relaxed, before: np.ndarray, events: Sequence[Event], told: Callable[[str], None]
+) -> Ends:
     """Down to the minimum of each event.
 
     Args:
@@ -44,6 +51,7 @@ def settled(surface: Surface, first: Relaxed, before: np.ndarray, events: Sequen
         first: the first minimum.
         before: positions that the events' guesses were made from, Å.
         events: in the order of groups.
+        told: is told how far it is.
 
     Raises:
         SearchError: one was not reached.
@@ -59,8 +67,10 @@ def settled(surface: Surface, first: Relaxed, before: np.ndarray, events: Sequen
     weights = None
     if surface.species is not None:
         weights = np.sqrt([1.0 + ELEMENTS.index(symbol) for symbol in surface.species])
-    for event in events:
-        found = minimise(surface, first.positions + (event.positions - before), max_force=FORCE, max_steps=3000)
+    for k, event in enumerate(events):
+        heard = forces_to(told, f"minimum {k + 1} of {len(events)}, ")
+        guess = first.positions + (event.positions - before)
+        found = minimise(surface, guess, max_force=FORCE, max_steps=3000, progress=heard)
         places.append(_array(found.positions))
         energies.append(float(found.energy) - first.energy)
         prints.append(np.asarray(fingerprint(jnp.asarray(places[-1]), 1.5, weights, surface.cell, surface.periodic)))
@@ -93,8 +103,25 @@ def settled(surface: Surface, first: Relaxed, before: np.ndarray, events: Sequen
     )
 
 
-def between(surface: Surface, first: Relaxed, end: np.ndarray, event: Event, before: np.ndarray, how: Motion) -> Band:
+def between(
+    surface: Surface,
+    first: Relaxed,
+    end: np.ndarray,
+    event: Event,
+    before: np.ndarray,
+    how: Motion,
+    told: Callable[[str], None],
+) -> Band:
     """The path to an event's minimum, and the saddle on it, refined and verified.
+
+    Args:
+        surface: the surface.
+        first: the first minimum.
+        end: the event's minimum, Å.
+        event: the event.
+        before: positions that the event's guess was made from, Å.
+        how: images, forces and steps.
+        told: is told how far it is.
 
     Raises:
         SearchError: no path, or no point with exactly one negative mode.
@@ -107,8 +134,9 @@ def between(surface: Surface, first: Relaxed, end: np.ndarray, event: Event, bef
         max_force=how.max_force_ev_a,
         max_steps=how.max_steps,
         end_force=None,
+        progress=forces_to(told, "path, "),
     )
-    top = _refined(surface, path)
+    top = _refined(surface, path, told)
     joins, levels = False, ()  # where nobody looked, nothing is known
     if top.sides is not None and top.side_energies is not None:
         levels = tuple(float(e) - first.energy for e in top.side_energies)
@@ -132,12 +160,18 @@ def between(surface: Surface, first: Relaxed, end: np.ndarray, event: Event, bef
     )
 
 
-def _refined(surface: Surface, path: Path) -> Top:
+def forces_to(told: Callable[[str], None], what: str = "") -> Callable[[int, int, float], None]:
+    """What a search reports, in words."""
+    return lambda made, most, force: told(f"{what}{made} of at most {most} steps, {force:.2g} eV/Å")
+
+
+def _refined(surface: Surface, path: Path, told: Callable[[str], None]) -> Top:
     """By Newton's steps in small systems, by a dimer in large ones and where the steps lead elsewhere."""
     if path.top.size <= _SMALL:
-        found = refined(surface, _array(path.top), FORCE)
+        found = refined(surface, _array(path.top), FORCE, told=told)
         if found is not None:
             return found
+    told("saddle, by a dimer")
     saddle = dimer(surface, path.top, path.tangent, max_force=FORCE)
     sides = saddle.sides
     return Top(
@@ -151,9 +185,15 @@ def _refined(surface: Surface, path: Path) -> Top:
     )
 
 
-def point_at(surface: Surface, positions: np.ndarray) -> Point:
-    """Vibrations at a point."""
-    found = vibrations(surface, positions)
+def point_at(surface: Surface, positions: np.ndarray, told: Callable[[str], None]) -> Point:
+    """Vibrations at a point.
+
+    Args:
+        surface: the surface.
+        positions: of the point, Å.
+        told: is told how far it is.
+    """
+    found = vibrations(surface, positions, progress=columns_to(told))
     inertia = np.zeros((0, 0)) if found.inertia is None else _array(found.inertia)
     return Point(
         energy=_array(found.energy),

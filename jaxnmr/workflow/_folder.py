@@ -122,6 +122,10 @@ class Store:
     origin: Mapping[str, Any]
     heard: list[str] = dataclasses.field(default_factory=list)
 
+    def within(self, name: str) -> Callable[[str], None]:
+        """For a step to tell how far it is."""
+        return lambda text: self.told(Step(name, text))
+
     def path(self, name: str) -> Path:
         """Where a step is kept."""
         return self.folder / "stages" / f"{name}.npz"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -40,7 +41,20 @@ class Top(NamedTuple):
     evaluations: int
 
 
-def refined(surface: Surface, start: np.ndarray, max_force: float, *, steps: int = 12, descent: int = 3000) -> Top | None:
+def columns_to(told: Callable[[str], None], what: str = "") -> Callable[[int, int], None]:
+    """What vibrations report, in words."""
+    return lambda made, count: told(f"{what}{made} of {count} columns of the Hessian")
+
+
+def refined(
+    surface: Surface,
+    start: np.ndarray,
+    max_force: float,
+    *,
+    steps: int = 12,
+    descent: int = 3000,
+    told: Callable[[str], None] = lambda text: None,
+) -> Top | None:
     r"""Newton's steps up along the softest mode and down along all others.
 
     $$\Delta\mathbf x = \mathbf M^{-1/2}\Big[\mathbf v_0\frac{q_0}{|\lambda_0|} - \sum_{k>0}\mathbf v_k
@@ -58,6 +72,7 @@ def refined(surface: Surface, start: np.ndarray, max_force: float, *, steps: int
         max_force: goal, eV/Å.
         steps: at most so many.
         descent: steps of each way down at most.
+        told: is told how far it is.
 
     Returns:
         The saddle, or None where it was not reached or has not exactly one negative mode.
@@ -68,6 +83,7 @@ def refined(surface: Surface, start: np.ndarray, max_force: float, *, steps: int
     References:
         Cerjan, Miller, J. Chem. Phys. 75, 2800 (1981).
     """
+    heard = columns_to(told, "saddle, ")
     place, calls, found, before = np.asarray(start, np.float64), 0, None, np.inf
     for step in range(steps + 1):
         (energy, gradient), calls = _at(surface, place), calls + 1
@@ -75,13 +91,14 @@ def refined(surface: Surface, start: np.ndarray, max_force: float, *, steps: int
         if force <= max_force or step == steps:
             break
         if found is None or force > _SLOW * before:
-            found, calls = vibrations(surface, place), calls + 2 * place.size
+            found, calls = vibrations(surface, place, progress=heard), calls + 2 * place.size
         place, before = place + _step(found, gradient), force
     if force > max_force:
         return None
-    found, calls = vibrations(surface, place), calls + 2 * place.size
+    found, calls = vibrations(surface, place, progress=heard), calls + 2 * place.size
     if int(found.n_negative) != 1:
         return None
+    told("both ways down from the saddle")
     softest = np.asarray(found.displacement(0), np.float64)
     low = [minimise(surface, place + sign * _SIDE * softest, max_force=max_force, max_steps=descent) for sign in (1, -1)]
     return Top(

@@ -120,7 +120,10 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
     before = np.asarray(structure.positions, np.float64)
     where = {"surface": inputs.surface_digest, "x64": bool(jax.config.jax_enable_x64)}  # type: ignore[attr-defined]
     first = store.step(
-        "relax", Relaxed, where | {"atoms": inputs.atoms_digest, "force": FORCE}, lambda: relaxed(surface, before)
+        "relax",
+        Relaxed,
+        where | {"atoms": inputs.atoms_digest, "force": FORCE},
+        lambda: relaxed(surface, before, store.within("relax")),
     )
     result = Result(config, structure, first.record, folder=store.folder)
     elsewhere(structure, first.record.positions).write(store.folder / "minimum-0.extxyz")
@@ -155,7 +158,7 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
         return result
 
     start = start | {"names": inputs.names_digest}
-    ends = store.step("ends", Ends, start, lambda: settled(surface, first.record, before, events))
+    ends = store.step("ends", Ends, start, lambda: settled(surface, first.record, before, events, store.within("ends")))
     minima: Ends = ends.record
     for k, place in enumerate(minima.positions):
         elsewhere(structure, place).write(store.folder / f"minimum-{k + 1}.extxyz")
@@ -167,11 +170,14 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
     band = config.motion.model_dump(include={"images", "max_force_ev_a", "max_steps"})
     bands: dict[int, Kept] = {}
     for k in sorted({int(minima.same_as[k]) for k in used}):
+        name = f"saddles-{k}"
         bands[k] = store.step(
-            f"saddles-{k}",
+            name,
             Band,
             where | {"ends": ends.digest, "relax": first.digest, "event": k, "band": band},
-            lambda k=k: between(surface, first.record, minima.positions[k], events[k], before, config.motion),
+            lambda k=k, name=name: between(
+                surface, first.record, minima.positions[k], events[k], before, config.motion, store.within(name)
+            ),
         )
         elsewhere(structure, bands[k].record.saddle).write(store.folder / f"saddle-{k}.extxyz")
     of = {k: int(minima.same_as[k]) for k in used}
@@ -184,7 +190,7 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
             f"vibrations-{name}",
             Point,
             where | {"masses": inputs.masses_digest, "place": digest_of_array(place)},
-            lambda: point_at(surface, place),
+            lambda: point_at(surface, place, store.within(f"vibrations-{name}")),
         )
 
     points = {"minimum-0": vibrating("minimum-0", first.record.positions)}

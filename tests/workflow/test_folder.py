@@ -58,11 +58,8 @@ def test_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.undo()
     told.clear()
     run()
-    assert [step for step in told if step.name in ("relax", "ends")] == [
-        Step("relax", "kept"),
-        Step("ends", "begins"),
-        Step("ends", "done"),
-    ]
+    assert told[:2] == [Step("relax", "kept"), Step("ends", "begins")] and told[-1] == Step("ends", "done")
+    assert all(step.name == "ends" and "of at most 3000 steps" in step.state for step in told[2:-1]) and len(told) > 3
 
 
 def test_only_arrays_are_written(tmp_path, monkeypatch):
