@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxnmr.dynamics import Path, Surface, Vibrations, dimer, fingerprint, minimise, nearest_image, neb, vibrations
 from jaxnmr.structure import ELEMENTS
+from jaxnmr.workflow._combined import Combined, grouped
 from jaxnmr.workflow._config import Motion
 from jaxnmr.workflow._hops import Event
 from jaxnmr.workflow._records import Band, Ends, Point, Relaxed
@@ -41,28 +42,21 @@ def relaxed(surface: Surface, positions: np.ndarray, told: Callable[[str], None]
     return Relaxed(_array(found.positions), float(found.energy), float(found.max_force), int(found.evaluations))
 
 
-def settled(
-    surface: Surface, first: Relaxed, before: np.ndarray, events: Sequence[Event], told: Callable[[str], None]
-) -> Ends:
+def settled(surface: Surface, first: Relaxed, before: np.ndarray, all_of: Combined, told: Callable[[str], None]) -> Ends:
     """Down to the minimum of each event.
 
     Args:
         surface: the surface.
         first: the first minimum.
         before: positions that the events' guesses were made from, Å.
-        events: in the order of groups.
+        all_of: the events, alone and together.
         told: is told how far it is.
 
     Raises:
         SearchError: one was not reached.
     """
-    # Events that share atoms belong to one group.
-    groups: list[set[int]] = []
-    for event in events:
-        others = [g for g in groups if not g & set(event.atoms)]
-        shared = [g for g in groups if g & set(event.atoms)]
-        groups = [*others, set(event.atoms).union(*shared)]
-    groups.sort(key=min)
+    events = all_of.events
+    groups = grouped(events)
     places, energies, prints, ways = [], [], [], []
     weights = None
     if surface.species is not None:
@@ -100,6 +94,8 @@ def settled(
         np.array(same, int),
         tuple(next(k for k, g in enumerate(groups) if event.atoms[0] in g) for event in events),
         tuple(tuple(sorted(g)) for g in groups),
+        all_of.parts,
+        all_of.factors,
     )
 
 

@@ -70,7 +70,7 @@ def gauges(first: np.ndarray, before: np.ndarray, ends: Ends, events: Sequence[E
     """
     found = []
     for g in range(len(ends.atoms)):
-        mine = [k for k in used if ends.groups[k] == g]
+        mine, both = ends.basins(g, used)
         bridges = [bridge for k in mine for bridge in events[k].bridges]
         inside = np.isin(np.arange(len(first)), ends.atoms[g])[:, None]
         steps = [(ends.positions[k] - first) * inside for k in mine if not events[k].bridges]
@@ -82,9 +82,9 @@ def gauges(first: np.ndarray, before: np.ndarray, ends: Ends, events: Sequence[E
             first,
             np.array([step / np.linalg.norm(step) for step in steps]).reshape(-1, *first.shape),
             np.zeros((0, 0)),
-            (0, *(1 + k for k in mine)),
+            (0, *(1 + k for k in (*mine, *both))),
         )
-        centres = np.array([np.asarray(gauge(place)) for place in (first, *(ends.positions[k] for k in mine))])
+        centres = np.array([np.asarray(gauge(place)) for place in (first, *(ends.positions[k] for k in (*mine, *both)))])
         found.append(eqx.tree_at(lambda x: x.centres, gauge, centres))
     return found
 

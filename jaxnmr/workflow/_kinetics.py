@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -124,11 +125,17 @@ def exchange_of(
     theory: str,
     staying: np.ndarray | float = 1.0,
 ) -> ExchangeOfNuclei:
-    """States, populations and rates of each group, and the group of each nucleus.
+    r"""States, populations and rates of each group, and the group of each nucleus.
 
     A group's basins are the first minimum and those of its own events; so groups stay independent, and two that have two
-    basins each are not four states of one spin. Between two basins beyond the first the jump of an event is taken that looks
-    the same (energies of its ends and lengths of all atoms' ways), as between the three places of a methyl group.
+    basins each are not four states of one spin. Independent motions of one group make basins together, whose shares are
+
+    $$p_{ab} \propto p_a\,p_b\,e^{-(E_{ab} - E_a - E_b)/kT},\qquad
+      k_{ab\leftarrow b} = k_{a\leftarrow 0}\,\sqrt{\frac{p_{ab}\,p_0}{p_a\,p_b}}$$
+
+    so that detailed balance holds where one motion changes the energies of the other. Between two basins of one motion
+    beyond the first the jump of an event is taken that looks the same (energies of its ends and lengths of all atoms' ways),
+    as between the three places of a methyl group.
 
     Args:
         nuclei: observed atoms.
@@ -149,29 +156,62 @@ def exchange_of(
             f"rates.theory: {theory} gives {k[t, c]:.1e} /s for event {used[c]} at {found.temperatures[t]:g} K, faster than "
             "any nucleus moves; take 'htst', or a higher temperature."
         )
-    n = len(ends.atoms)
-    members = [[c for c, event in enumerate(used) if ends.groups[event] == g] for g in range(n)]
-    width = 1 + max((len(m) for m in members), default=0)
+    column = {event: c for c, event in enumerate(used)}
+    basins = [ends.basins(g, used) for g in range(len(ends.atoms))]
+    n, width, t = len(basins), 1 + max((len(mine) + len(both) for mine, both in basins), default=0), len(found.temperatures)
     states = np.full((n, width), -1)
-    t = len(found.temperatures)
     shares, out, through = np.zeros((t, n, width)), np.zeros((t, n, width, width)), np.full((n, width, width), -1)
-    for g, columns in enumerate(members):
-        states[g, : 1 + len(columns)] = [0, *(1 + used[c] for c in columns)]
-        # Shares of the end beside the start, pair by pair, made to sum to one.
-        ratio = found.populations[:, columns, 1] / found.populations[:, columns, 0]
-        # A basin that is never visited still has a share above zero, so that the way back has a rate.
-        weight = np.maximum(np.concatenate([np.ones((len(ratio), 1)), ratio], axis=1), _LEAST)
-        p = weight / weight.sum(axis=1, keepdims=True)
-        shares[:, g, : p.shape[1]] = p
-        for (i, j), column in _jumps(first, ends, [used[c] for c in columns], ends.atoms[g]).items():
-            rate = k[:, columns[column]]
+    # Shares of an end beside the start; one that is never visited still has a share, so that the way back has a rate.
+    weight = np.maximum(found.populations[:, :, 1] / found.populations[:, :, 0], _LEAST)
+    kt = BOLTZMANN_IN_EV * np.asarray(found.temperatures)
+    for g, (mine, both) in enumerate(basins):
+        parts = [(), *((event,) for event in mine), *(ends.parts[event] for event in both)]
+        states[g, : len(parts)] = [0, *(1 + event for event in (*mine, *both))]
+        free = np.stack([np.prod(weight[:, [column[e] for e in some]], axis=1) for some in parts], axis=1)
+        # What motions do to each other's energies.
+        levels = np.array([0.0, *(ends.energies[event] for event in (*mine, *both))])
+        apart = np.array([sum(ends.energies[e] for e in some) for some in parts])
+        true = np.maximum(free * np.exp(-(levels - apart) / kt[:, None]), _LEAST)
+        p = true / true.sum(axis=1, keepdims=True)
+        shares[:, g, : len(parts)] = p
+        # Half of it speeds a jump up, the other half slows the way back down.
+        tilt = np.sqrt(true / free)
+        for (i, j), event in _ways(first, ends, mine, parts, ends.atoms[g]).items():
+            # From j to i as from one basin of the motion to the other; k is known from the first to the event's.
+            rate = k[:, column[event]] * tilt[:, i] / tilt[:, j]
             out[:, g, i, j], out[:, g, j, i] = rate, rate * p[:, j] / p[:, i]
-            through[g, i, j] = through[g, j, i] = used[columns[column]]
+            through[g, i, j] = through[g, j, i] = event
     home = np.full(len(nuclei), -1)
     for g, atoms in enumerate(ends.atoms):
-        if members[g]:
+        if basins[g][0]:
             home[np.isin(nuclei, atoms)] = g
     return ExchangeOfNuclei(home, states, shares, out, through, np.full((*shares.shape[:2], 2), np.nan))
+
+
+def _ways(
+    first: np.ndarray, ends: Ends, events: Sequence[int], parts: Sequence[tuple[int, ...]], atoms: Sequence[int]
+) -> dict[tuple[int, int], int]:
+    """Jumps (to, from) between basins that differ in one motion, and which event each is like.
+
+    Args:
+        first: positions of the first minimum, Å.
+        ends: minima.
+        events: of the group, that have rates.
+        parts: of each basin, the events that it is made of.
+        atoms: of the group.
+    """
+    motion = ends.factors or ends.groups
+    found: dict[tuple[int, int], int] = {}
+    for number in dict.fromkeys(motion[event] for event in events):
+        mine = [event for event in events if motion[event] == number]
+        alike = {pair: mine[c] for pair, c in _jumps(first, ends, mine, atoms).items()}
+        for i, j in itertools.permutations(range(len(parts)), 2):
+            if {e for e in parts[i] if e not in mine} != {e for e in parts[j] if e not in mine}:
+                continue
+            to, start = (next((1 + c for c, e in enumerate(mine) if e in parts[x]), 0) for x in (i, j))
+            if (to, start) in alike:
+                found[i, j] = alike[to, start]
+    return found
 
 
 def _jumps(first: np.ndarray, ends: Ends, events: Sequence[int], atoms: Sequence[int]) -> dict[tuple[int, int], int]:

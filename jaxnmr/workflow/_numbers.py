@@ -30,7 +30,7 @@ _ALWAYS = (
 
 def numbers_of(result: Result, measured: Sequence[Comparison] = ()) -> dict[str, Any]:
     """All of it."""
-    asked, ends = result.config.experiment, result.ends
+    asked = result.config.experiment
     return {
         "formula": "".join(f"{e}{result.structure.species.count(e)}" for e in result.structure.elements),
         "isotope": asked.isotope,
@@ -42,7 +42,8 @@ def numbers_of(result: Result, measured: Sequence[Comparison] = ()) -> dict[str,
         "max_force_ev_a": result.relaxed.max_force,
         "explored": _explored(result),
         "events": [event | _doubts(result) for event in _events(result)],
-        "left_out": [name for k, name in enumerate(ends.names if ends is not None else ()) if k not in result.used],
+        "left_out": _left_out(result),
+        "combined": _combined(result),
         "motion": [_motion(result, found) for found in result.sampled],
         "sites": sites_of(result) if result.tensors is not None and result.exchange is not None else [],
         "spectra": [row for f in range(len(result.spectra)) for row in _differences(result, f)],
@@ -118,6 +119,27 @@ def _events(result: Result) -> list[dict[str, Any]]:
             }
         events.append(event)
     return events
+
+
+def _left_out(result: Result) -> list[str]:
+    """Events without a minimum of their own."""
+    ends = result.ends
+    if ends is None:
+        return []
+    known = {k for g in range(len(ends.atoms)) for some in ends.basins(g, result.used) for k in some}
+    return [name for k, name in enumerate(ends.names) if k not in known]
+
+
+def _combined(result: Result) -> list[dict[str, Any]]:
+    """Minima that independent motions of one group make together."""
+    ends = result.ends
+    if ends is None:
+        return []
+    return [
+        {"name": ends.names[k], "group": g, "events": list(ends.parts[k]), "energy_ev": float(ends.energies[k])}
+        for g in range(len(ends.atoms))
+        for k in ends.basins(g, result.used)[1]
+    ]
 
 
 def _staying(result: Result, t: int, column: int) -> dict[str, Any]:

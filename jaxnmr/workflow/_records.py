@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,9 @@ class Ends:
         same_as: (event,), the first event that looks the same in energy and fingerprint, itself if there is none.
         groups: number of the group of atoms that each event moves.
         atoms: of each group.
+        parts: of each event, the events that it is made of, itself alone where it is a motion of its own; empty if all are.
+        factors: number of each event's motion, of which the others of the group are independent, -1 where it has parts;
+            empty where the events of each group exclude each other.
     """
 
     names: tuple[str, ...]
@@ -72,6 +76,27 @@ class Ends:
     same_as: np.ndarray
     groups: tuple[int, ...]
     atoms: tuple[tuple[int, ...], ...]
+    parts: tuple[tuple[int, ...], ...] = ()
+    factors: tuple[int, ...] = ()
+
+    def alone(self, event: int) -> bool:
+        """Whether an event is a motion of its own, with a saddle and a rate."""
+        return not self.parts or len(self.parts[event]) == 1
+
+    def basins(self, group: int, used: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Of a group: its events that have rates, and the minima that these make together.
+
+        Args:
+            group: which.
+            used: events that have rates.
+        """
+        mine = [k for k in used if self.groups[k] == group]
+        both = [
+            k
+            for k, some in enumerate(self.parts)
+            if len(some) > 1 and self.groups[k] == group and self.distinct[k] and set(some) <= set(mine)
+        ]
+        return mine, both
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jaxnmr.isotopes import isotope
+from jaxnmr.workflow._combined import MOST
 from jaxnmr.workflow._result import Result
 
 __all__ = ["remarks_of"]
@@ -13,12 +14,7 @@ __all__ = ["remarks_of"]
 def remarks_of(result: Result) -> tuple[str, ...]:
     """All remarks, each once."""
     found = list(result.rates.remarks) if result.rates is not None else []
-    ends = result.ends
-    for k, name in enumerate(ends.names if ends is not None else ()):
-        if k not in result.used:
-            found.append(
-                f"{name}: no other minimum; the atoms fell back to the first or to that of an earlier event; it is left out."
-            )
+    found += _left_out(result)
     for k, band in zip(result.used, result.bands, strict=True):
         if not band.joins:
             found.append(
@@ -28,6 +24,27 @@ def remarks_of(result: Result) -> tuple[str, ...]:
     for each in result.spectra:
         found += each.remarks
     return tuple(dict.fromkeys(found))
+
+
+def _left_out(result: Result) -> list[str]:
+    """Events without a minimum of their own, and independent motions that are too many to be combined."""
+    ends, found = result.ends, []
+    if ends is None:
+        return found
+    for g in range(len(ends.atoms)):
+        mine, both = ends.basins(g, result.used)
+        for k in (k for k, group in enumerate(ends.groups) if group == g and k not in (*mine, *both)):
+            found.append(
+                f"{ends.names[k]}: no other minimum; the atoms fell back to the first or to that of an earlier event; it is "
+                "left out."
+            )
+        motions = len({ends.factors[k] for k in mine}) if ends.factors else 1
+        if motions > 1 and not any(len(some) > 1 for k, some in enumerate(ends.parts) if ends.groups[k] == g):
+            found.append(
+                f"group {g}: {motions} motions that are independent of each other make more than {MOST} minima together; "
+                "they are taken to exclude each other, which makes each one's share too small: give fewer (motion.ends)."
+            )
+    return found
 
 
 def _quantum(result: Result) -> list[str]:
@@ -59,12 +76,16 @@ def _lowest(result: Result) -> list[str]:
 
 def _jumps(result: Result) -> list[str]:
     """Pairs of basins between which nobody knows a way."""
-    found, exchange = [], result.exchange
+    found, exchange, ends = [], result.exchange, result.ends
     for g, states in enumerate(exchange.states if exchange is not None else ()):
         n = int((states >= 0).sum())
         if exchange is None or n < 3 or (np.isfinite(exchange.counted[:, g]).all()):
             continue
-        missing = [f"{i}-{j}" for i in range(1, n) for j in range(i + 1, n) if exchange.through[g, j, i] < 0]
+        motion = [-1 if s < 1 or ends is None or not ends.factors else ends.factors[s - 1] for s in states[:n]]
+        pairs = [(i, j) for i in range(1, n) for j in range(i + 1, n) if motion[i] == motion[j]]
+        # Minima of several motions together are reached by one after the other.
+        pairs = [(i, j) for i, j in pairs if ends is None or all(ends.alone(int(states[x]) - 1) for x in (i, j))]
+        missing = [f"{i}-{j}" for i, j in pairs if exchange.through[g, j, i] < 0]
         if missing:
             found.append(
                 f"group {g}: no path was searched between basins {', '.join(missing)}, which look like none that was; there "

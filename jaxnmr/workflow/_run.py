@@ -16,6 +16,7 @@ from jaxnmr.structure import symmetries
 from jaxnmr.workflow._atoms import FORCE, between, point_at, relaxed, settled, vibrations_of
 from jaxnmr.workflow._averages import averages_of
 from jaxnmr.workflow._basins import gauges
+from jaxnmr.workflow._combined import combined
 from jaxnmr.workflow._compare import compared_or_why
 from jaxnmr.workflow._config import RunConfig
 from jaxnmr.workflow._cost import STAGES
@@ -158,11 +159,14 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
         return result
 
     start = start | {"names": inputs.names_digest}
-    ends = store.step("ends", Ends, start, lambda: settled(surface, first.record, before, events, store.within("ends")))
+    # Motions of one molecule that are independent of each other are combined.
+    all_of = combined(elsewhere(structure, before), events)
+    events = all_of.events
+    ends = store.step("ends", Ends, start, lambda: settled(surface, first.record, before, all_of, store.within("ends")))
     minima: Ends = ends.record
     for k, place in enumerate(minima.positions):
         elsewhere(structure, place).write(store.folder / f"minimum-{k + 1}.extxyz")
-    used = tuple(k for k in range(len(events)) if minima.distinct[k])
+    used = tuple(k for k in range(len(minima.names)) if minima.distinct[k] and minima.alone(k))
     result = replace(result, ends=minima, used=used)
     if last < STAGES.index("saddles"):
         return result

@@ -1,5 +1,7 @@
 """Groups of molecules that protons join, and nuclei that hop in their own group only."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,10 +9,11 @@ import jaxnmr as jn
 from jaxnmr.dynamics import Surface
 from jaxnmr.errors import JaxnmrWarning
 from jaxnmr.structure import Structure, symmetries
+from jaxnmr.workflow._combined import combined
 from jaxnmr.workflow._config import Motion
 from jaxnmr.workflow._event_images import images_of
 from jaxnmr.workflow._explore import explored
-from jaxnmr.workflow._hops import moved_groups, proton_hops
+from jaxnmr.workflow._hops import Event, moved_groups, proton_hops
 from jaxnmr.workflow._kinetics import exchange_of
 from jaxnmr.workflow._records import Ends, RatesOfEvents, Relaxed
 
@@ -194,3 +197,69 @@ def test_equivalent_molecules_move_alike(khco3):
     found = images_of(khco3, [alone], operations)
     assert len(found) == 2 and found[1].atoms == second.atoms
     np.testing.assert_allclose(found[1].positions, second.positions, atol=0.05)
+
+
+def test_independent_motions_of_one_molecule_are_combined():
+    """A methyl group of three places and a proton of two are six states, whose generator is the sum of both motions'."""
+    angles = 2 * np.pi * np.arange(3) / 3
+    ring = np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=-1)
+    start = np.concatenate([ring, [[3.0, 0, 0]]])
+    structure = Structure(["H"] * 4, start)
+
+    def end(turn, x):
+        return np.concatenate([np.roll(ring, -turn, axis=0), [[x, 0, 0]]])
+
+    atoms = (0, 1, 2, 3)
+    events = [Event(name, place, atoms, ()) for name, place in zip("abc", (end(1, 3), end(2, 3), end(0, 4)), strict=True)]
+    found = combined(structure, events)
+    assert found.parts == ((0,), (1,), (2,), (0, 2), (1, 2)) and found.factors == (0, 0, 1, -1, -1)
+    np.testing.assert_allclose(found.events[4].positions, end(2, 4), atol=1e-12)
+
+    kelvin, zero = 300.0, np.zeros(3)
+    k = np.array([[2e5, 2e5, 7e6]])
+    pairs = np.array([[[0.5, 0.5], [0.5, 0.5], [0.8, 0.2]]])
+    rates = RatesOfEvents(np.array([kelvin]), k, k, k, pairs, zero, zero, zero, zero, zero, zero, ())
+    energies = np.array([0, 0, 0.01, 0.01, 0.01])
+    places = np.array([event.positions for event in found.events])
+    ends = Ends(("",) * 5, places, energies, np.ones(5, bool), np.array([0, 0, 2, 3, 3]), (0,) * 5, (atoms,), *found[1:])
+    exchange = exchange_of([3, 0], start, ends, [0, 1, 2], rates, "htst")
+    assert exchange.states.tolist() == [[0, 1, 2, 3, 4, 5]]
+    # The product of both motions, in the order of the states.
+    turn, hop = np.array([0, 1, 2, 0, 1, 2]), np.array([0, 0, 0, 1, 1, 1])
+    p = np.array([0.8, 0.2])[hop] / 3
+    np.testing.assert_allclose(exchange.populations[0, 0], p)
+    expected = np.where((hop[:, None] == hop) & (turn[:, None] != turn), 2e5, 0.0)
+    expected += np.where((turn[:, None] == turn) & (hop[:, None] > hop), 7e6, 0.0)
+    expected += np.where((turn[:, None] == turn) & (hop[:, None] < hop), 4 * 7e6, 0.0)
+    np.testing.assert_allclose(exchange.rates[0, 0], expected)
+    # The proton's shares are those that it has alone; one excluding the other they would be 3/4 : 1/4 of another sum.
+    assert p[hop == 1].sum() == pytest.approx(0.2)
+
+    # One motion that raises the other's minimum by kT: detailed balance holds, shares follow the energy.
+    kt = 8.617333262e-5 * kelvin
+    coupled = replace(ends, energies=energies + np.array([0, 0, 0, kt, 0]))
+    exchange = exchange_of([3], start, coupled, [0, 1, 2], rates, "htst")
+    weight = p * np.exp([0, 0, 0, 0, -1, 0])
+    np.testing.assert_allclose(exchange.populations[0, 0], weight / weight.sum(), rtol=1e-6)
+    flow = exchange.rates[0, 0] * exchange.populations[0, 0]
+    np.testing.assert_allclose(flow, flow.T, rtol=1e-12)
+    assert exchange.rates[0, 0, 4, 1] == pytest.approx(7e6 * np.exp(-0.5), rel=1e-6)
+
+
+def test_what_a_search_finds_is_known_as_several_events():
+    """A minimum in which both have jumped is made of two events; too many motions are left as they were."""
+    start = 4.0 * np.arange(8)[:, None] * np.eye(3)[0]
+    structure = Structure(["H"] * 8, start)
+
+    def event(*moved):
+        place = start.copy()
+        place[list(moved), 1] += 1.0
+        return Event(str(moved), place + 0.05, tuple(range(8)), ())
+
+    found = combined(structure, [event(0, 1), event(0), event(1)])
+    assert found.parts == ((1, 2), (1,), (2,)) and found.factors == (-1, 0, 1)
+    # Two that jump with an atom in common exclude each other.
+    found = combined(structure, [event(0, 2), event(0, 1)])
+    assert found.parts == ((0,), (1,)) and found.factors == (0, 0)
+    assert len(combined(structure, [event(k) for k in range(4)]).events) == 15
+    assert len(combined(structure, [event(k) for k in range(5)]).events) == 5
