@@ -84,7 +84,7 @@ def md(
         resume: a checkpoint to go on from; the other arguments are those of the first run, `steps` may be more. Under
             another name of the trajectory the rest of it is written there.
         centred: keep the total momentum at zero; by default where nothing holds the atoms (three dimensions, none
-            fixed).
+            fixed, and without a cell a shift of the whole costs no energy; see `rigid` of `vibrations`).
         max_temperature: stop above it, K; by default where an equilibrium of this size never comes (3 + 60/N_f times).
         max_drift: stop where the energy that should be conserved has changed by more than so many kT for each degree of
             freedom (NVE and Nosé-Hoover; other baths take the drift away, see `MDResult.drift`).

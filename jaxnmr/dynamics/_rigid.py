@@ -4,30 +4,90 @@ from __future__ import annotations
 
 from typing import Literal
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxnmr.compiling import exact_products
 from jaxnmr.dynamics._surface import Surface
+from jaxnmr.errors import is_concrete
 
-__all__ = ["Rigid", "idle_motions", "inertia", "rigid_kind", "rigid_motions", "rigid_projector"]
+__all__ = ["Rigid", "idle_motions", "inertia", "rigid_kind", "rigid_motions", "rigid_parts", "rigid_projector"]
 
 Rigid = Literal["molecule", "crystal", "none"]
+
+# A molecule whose turn about an axis is shorter than this share of the others, squared, is linear: its rotor has two axes.
+_LINEAR = 1e-6
 
 
 def rigid_kind(surface: Surface, positions: Array, rigid: str | None) -> Rigid:
     """What costs no energy: all motions of a molecule, translations of a crystal, nothing where atoms are held.
 
+    A word that was given is obeyed. By default atoms in space without cell and without fixed ones are shifted and turned as
+    a whole, and the energy is asked: "molecule" where neither costs any, "crystal" where only turns do, as in a uniform
+    field, "none" where a shift does, as in a trap. Where values are traced, as under `jit` in the surface's parameters, they
+    count as a molecule unasked.
+
+    Args:
+        surface: on which they move.
+        positions: (atom, dimension), with any number of axes before, of which the first is looked at.
+        rigid: the word, or None.
+
     Raises:
         ValueError: a word that is not known.
     """
+    several = positions.shape[-1] == 3 and positions.shape[-2] > 1
     if rigid is not None:
+        if rigid == "molecule" and positions.shape[-1] != 3:
+            raise ValueError(f"rigid: 'molecule' came for {positions.shape[-1]} dimensions; give 'none' where not in space.")
         if rigid == "molecule" or rigid == "crystal" or rigid == "none":
             return rigid
         raise ValueError(f"rigid: got {rigid!r}; give 'molecule', 'crystal' or 'none'.")
-    if positions.shape[-1] != 3 or positions.shape[-2] == 1 or any(surface.fixed or ()):
+    if not several or any(surface.fixed or ()):
         return "none"
-    return "molecule" if surface.cell is None else "crystal"
+    if surface.cell is not None:
+        return "crystal"
+    if not is_concrete(surface, positions):
+        return "molecule"
+    # Inside someone's jit constants are still constants.
+    with jax.ensure_compile_time_eval():
+        costs = _costs(surface, positions.reshape(-1, *positions.shape[-2:])[0])
+    if not is_concrete(costs):
+        return "molecule"
+    shift, turn = np.asarray(costs)
+    return "none" if shift else "crystal" if turn else "molecule"
+
+
+@eqx.filter_jit
+@exact_products
+def _costs(surface: Surface, positions: Array) -> Array:
+    """Whether a shift and a turn of the whole change the energy: no, where that cannot be told."""
+    n = len(positions)
+    arm = positions - jnp.mean(positions, axis=0)[None]
+    size = jnp.sqrt(jnp.mean(jnp.sum(arm**2, axis=-1)))
+    away = jnp.sqrt(jnp.sum((arm[:, None] - arm[None]) ** 2, axis=-1)) + jnp.where(jnp.eye(n, dtype=bool), jnp.inf, 0.0)
+    # Off any minimum, where the energy may be zero and leaves no measure of what is much.
+    noise = np.random.default_rng(0).normal(size=positions.shape)
+    shaken = positions + 0.02 * jnp.min(away) * jnp.asarray(noise, positions.dtype)
+    # No symmetry of any field: all components differ.
+    step = jnp.asarray([1.61, -1.47, 1.35], positions.dtype) * size
+    a, b = (jnp.asarray([[np.cos(x), -np.sin(x)], [np.sin(x), np.cos(x)]], positions.dtype) for x in (0.7, 1.1))
+    eye = jnp.eye(3, dtype=positions.dtype)
+    turn = eye.at[:2, :2].set(a) @ eye.at[1:, 1:].set(b)
+    centre = jnp.mean(shaken, axis=0)[None]
+    places = jnp.stack([positions, shaken, shaken + step[None], (shaken - centre) @ turn.T + centre])
+
+    def one(r: Array) -> tuple[Array, Array]:
+        around = surface.renew(surface.neighbors, r)
+        return surface.energy(r, None, around), jnp.asarray(False) if around is None else around.overflowed
+
+    energies, short = jax.lax.map(one, places)
+    # Rounding of a network in single precision, even among others in double, is no field.
+    allowed = 1e-3 * jnp.abs(energies[1] - energies[0]) + 1e-6 * jnp.max(jnp.abs(energies))
+    change = jnp.abs(energies[2:] - energies[1])
+    return (change > allowed) & jnp.isfinite(change) & ~jnp.any(short)
 
 
 def rigid_motions(
@@ -52,15 +112,22 @@ def rigid_projector(motions: Float[Array, "motion atom 3"]) -> tuple[Float[Array
     size = motions[0].size if len(motions) else 0
     if not len(motions):
         return jnp.zeros((size, size)), jnp.zeros((), jnp.int32)
-    b = motions.reshape(len(motions), -1)
-    gram = b @ b.T
-    # Lengths of shifts and turns differ: compare what is left with what there was.
-    scale = jnp.sqrt(jnp.diag(gram))
-    safe = jnp.where(scale > 0, scale, 1.0)
-    inverse = jnp.linalg.pinv(gram / safe[:, None] / safe[None, :], rtol=1e-6, hermitian=True)
-    b = b / safe[:, None]
+    b, inverse = rigid_parts(motions)
     projector = b.T @ inverse @ b
     return projector, jnp.round(jnp.trace(projector)).astype(jnp.int32)
+
+
+def rigid_parts(motions: Float[Array, "motion atom 3"]) -> tuple[Float[Array, "motion size"], Float[Array, "motion motion"]]:
+    """The projector's factors: B and G with P = BᵀGB, of which no matrix of the size of the system need be made."""
+    b = motions.reshape(len(motions), -1)
+    lengths = jnp.sum(b**2, axis=1)
+    # Lengths of shifts and of turns differ, and have different units. But all turns share one: a turn that moves next to
+    # nothing, as that of a linear molecule about its axis, must stay short.
+    scale = jnp.concatenate(
+        [jnp.broadcast_to(jnp.max(part), part.shape) for part in (lengths[:3], lengths[3:]) if len(part)]
+    )
+    b = b / jnp.sqrt(jnp.where(scale > 0, scale, 1.0))[:, None]
+    return b, jnp.linalg.pinv(b @ b.T, rtol=_LINEAR, hermitian=True)
 
 
 def idle_motions(

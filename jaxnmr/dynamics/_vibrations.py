@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxnmr.compiling import exact_products
 from jaxnmr.dynamics._hessian import COLUMNS, batches, dense_hessian, hessian_rows, lowest_modes
-from jaxnmr.dynamics._rigid import Rigid, inertia, rigid_kind, rigid_motions, rigid_projector
+from jaxnmr.dynamics._rigid import Rigid, inertia, rigid_kind, rigid_motions, rigid_parts, rigid_projector
 from jaxnmr.dynamics._surface import EnergyFunction, Surface, as_surface
 from jaxnmr.dynamics._units import OMEGA
 from jaxnmr.errors import is_concrete
@@ -142,8 +142,10 @@ def vibrations(
     Args:
         surface: with masses, or species; an energy function without units takes masses of one.
         positions: of a minimum or a saddle, Å, (atom, dimension).
-        rigid: "molecule", "crystal" or "none": which motions cost no energy and are projected out; by default from cell,
-            dimension and fixed atoms.
+        rigid: "molecule", "crystal" or "none": which motions cost no energy and are projected out (all, shifts, nothing).
+            By default shifts with a cell, nothing with fixed atoms or outside space; without a cell what the energy says
+            when the atoms are shifted and turned as a whole, so that a molecule in a field or a trap is none. Where values
+            are traced it is not asked, and free atoms in space are a molecule.
         lowest: only so many of the softest modes, by Lanczos steps without a matrix, for large systems; see `residuals`.
             Modes of one frequency are found each for itself, in rounds of steps.
         max_force: refuse a point where a force is larger, eV/Å; None: do not look.
@@ -153,7 +155,7 @@ def vibrations(
         progress: called with columns made and columns in all; not under a transformation, nor for the `lowest`.
 
     Raises:
-        ValueError: no masses, shapes that do not fit, or a point that is not stationary.
+        ValueError: no masses, no atom that moves, shapes that do not fit, or a point that is not stationary.
     """
     surface = as_surface(surface)
     positions = surface.check(positions)
@@ -163,6 +165,10 @@ def vibrations(
         raise ValueError(f"positions: got shape {positions.shape}; give one point, (atom, dimension).")
     kind = rigid_kind(surface, positions, rigid)
     moving = np.flatnonzero(np.repeat(~np.asarray(surface.fixed or [False] * len(positions)), positions.shape[1]))
+    if not len(moving):
+        raise ValueError("surface: all atoms are fixed, and nothing vibrates; free those that move.")
+    if columns < 1:
+        raise ValueError(f"columns: got {columns}; give how many columns are computed side by side, 1 at least.")
     if lowest is not None and not 0 < lowest <= len(moving):
         raise ValueError(f"lowest: got {lowest}; give 1 to {len(moving)}.")
     surface, positions = surface.at_rest(positions)
@@ -190,11 +196,14 @@ def _frame(surface: Surface, positions: Array, kind: Rigid) -> tuple[Array, Arra
 
 def _told(
     surface: Surface, positions: Array, moving: np.ndarray, columns: int, progress: Callable[[int, int], None]
-) -> Array:
-    """The same rows batch by batch."""
+) -> Array | None:
+    """The same rows batch by batch; None inside someone's jit, where constants are concrete but rows are not."""
     made = []
     for batch in batches(len(moving), columns):
-        made.append(_rows(surface, positions, jnp.asarray(moving[batch])).block_until_ready())
+        made.append(_rows(surface, positions, jnp.asarray(moving[batch])))
+        if not is_concrete(made):
+            return None
+        made[-1].block_until_ready()
         progress(min(len(moving), len(made) * len(batch)), len(moving))
     return jnp.concatenate(made)[: len(moving)]
 
@@ -250,11 +259,11 @@ def _dense(
 def _softest(surface: Surface, positions: Array, kind: Rigid, count: int, steps: int, seed: int) -> Vibrations:
     masses, motions, turning = _frame(surface, positions, kind)
     root, free = jnp.sqrt(masses)[:, None], surface.free(positions)
-    basis = jnp.linalg.qr(motions.reshape(len(motions), -1).T)[0] if kind != "none" else jnp.zeros((positions.size, 0))
+    parts = None if kind == "none" else rigid_parts(motions)
 
     def inside(v: Array) -> Array:
         v = v * free.ravel()
-        return v - basis.astype(v.dtype) @ (basis.T.astype(v.dtype) @ v)
+        return v if parts is None else v - (parts[1] @ (parts[0] @ v)) @ parts[0]
 
     def product(v: Array) -> Array:
         moved = surface.hessian_product(positions, inside(v).reshape(positions.shape) / root)

@@ -1,10 +1,12 @@
 """Vibrations of systems whose frequencies are known, partial Hessians with their error, and soft modes without a matrix."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnmr.dynamics import Surface, minimise, vibrations
+from jaxnmr.dynamics import NVE, Surface, dimer, md, minimise, neb, vibrations
+from jaxnmr.exchange.rates import log_partition
 from jaxnmr.units import AMU, ELECTRON_VOLT, PI, SPEED_OF_LIGHT
 from tests.systems.surfaces import lennard_jones
 
@@ -96,6 +98,12 @@ def test_bad_input(cluster):
         vibrations(Surface(lennard_jones, masses=np.ones(7)), positions, rigid="solid")
     with pytest.raises(ValueError, match=r"no standard weight is known of Lr"):
         Surface(lennard_jones, species=["Lr"])
+    with pytest.raises(ValueError, match=r"surface: all atoms are fixed"):
+        vibrations(Surface(lennard_jones, masses=np.ones(7), fixed=[True] * 7), positions)
+    with pytest.raises(ValueError, match=r"columns: got 0"):
+        vibrations(Surface(lennard_jones, masses=np.ones(7)), positions, columns=0)
+    with pytest.raises(ValueError, match=r"rigid: 'molecule' came for 2 dimensions"):
+        vibrations(Surface(lambda r: jnp.sum(r**2), masses=[1.0, 1.0]), np.eye(2), rigid="molecule")
 
 
 def test_softest_modes_of_a_partial_hessian_know_their_error():
@@ -116,3 +124,87 @@ def test_softest_modes_of_one_frequency_are_all_found():
     modes = np.asarray(found.modes[..., 0])
     np.testing.assert_allclose(modes @ modes.T, np.eye(6), atol=1e-9)
     assert np.asarray(found.residuals).max() < 1e-8
+
+
+def bending(positions):
+    """A linear molecule: two bonds of 1 Å, and a spring against bending."""
+    a, b = positions[1] - positions[0], positions[2] - positions[1]
+    bonds = sum((jnp.sqrt(jnp.sum(v**2)) - 1.0) ** 2 for v in (a, b))
+    return 15.0 * bonds + 0.5 * jnp.sum((b - a) ** 2)
+
+
+TURNED = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+
+
+def test_a_nearly_linear_molecule_is_linear_however_it_lies():
+    """Bent by 1e-6 Å on an axis or turned away: five rigid motions, and both bends stay."""
+    surface = Surface(bending, masses=[16.0, 12.0, 16.0])
+    along = np.array([[-1.0, 0, 0], [0, 1e-6, 0], [1.0, 0, 0]])
+    found = [vibrations(surface, r) for r in (along, along @ TURNED)]
+    assert [int(each.n_rigid) for each in found] == [5, 5]
+    np.testing.assert_allclose(found[0].wavenumbers, found[1].wavenumbers, atol=1e-3)
+    assert np.asarray(found[0].wavenumbers[5:]).min() > 100
+    np.testing.assert_allclose(*(log_partition(each, 300.0) for each in found), rtol=1e-9)
+    # A real bend, 1e-2 of the length, is one.
+    bent = vibrations(surface, along * np.array([[1.0, 1e4, 1.0]]))
+    assert int(bent.n_rigid) == 6
+
+
+def test_softest_modes_of_linear_molecules():
+    """A linear molecule has no sixth rigid motion that could take a mode away: without a matrix the modes are the same."""
+    for surface, r, count in (
+        (Surface(spring, species=("C", "O")), np.array([[0.0, 0, 0], [1.2, 0, 0]]), 1),
+        (Surface(bending, masses=[16.0, 12.0, 16.0]), np.array([[-1.0, 0, 0], [0, 0, 0], [1.0, 0, 0]]), 4),
+    ):
+        for place in (r, r @ TURNED):
+            whole, soft = vibrations(surface, place), vibrations(surface, place, lowest=count)
+            np.testing.assert_allclose(soft.eigenvalues, whole.eigenvalues[5:], rtol=1e-8)
+
+
+def trapped(positions):
+    """Two atoms joined by a spring, each held at the origin."""
+    return spring(positions) + 0.5 * jnp.sum(positions**2)
+
+
+def test_motions_of_the_whole_in_a_trap_are_vibrations():
+    """Each atom held by 1 eV/Å²: the centre swings with that, in vibrations and in motion; a word given is obeyed."""
+    surface = Surface(trapped, masses=[1.0, 1.0])
+    low = minimise(surface, np.array([[0.5, 0.1, 0.2], [-0.6, 0, 0]]), max_force=1e-9).positions
+    found = vibrations(surface, low)
+    assert int(found.n_rigid) == 0
+    # Three swings of the centre; turns about the trap's middle are free, and what is left is the stretch.
+    np.testing.assert_allclose(found.eigenvalues, [0, 0, 1, 1, 1, 61], atol=1e-6)
+    assert int(vibrations(surface, low, rigid="molecule").n_rigid) == 5
+    assert int(jax.jit(lambda: vibrations(surface, low).n_rigid)()) == 0
+    shifted = low + 0.1
+    run = md(surface, shifted, NVE(), steps=20, dt=1.0, every=20)
+    assert np.abs(run.state.velocities.sum(axis=0)).max() > 1e-3
+    assert (
+        np.abs(
+            md(Surface(spring, masses=[1.0, 1.0]), shifted * 1.1, NVE(), steps=20, dt=1.0).state.velocities.sum(axis=0)
+        ).max()
+        < 1e-12
+    )
+
+
+def test_a_uniform_field_leaves_shifts_free():
+    """Opposite charges in a field: a shift costs nothing, a turn does."""
+    surface = Surface(lambda r: spring(r) + 0.2 * (r[1, 2] - r[0, 2]), masses=[1.0, 1.0])
+    found = vibrations(surface, minimise(surface, np.array([[0.1, 0, 0], [0, 0, -1.2]]), max_force=1e-9).positions)
+    assert int(found.n_rigid) == 3 and int(found.n_negative) == 0
+    # Two librations: the dipole's force 0.2 eV/Å over the length, 0.2/1.2067, on a reduced mass of 1/2.
+    np.testing.assert_allclose(found.eigenvalues[3:5], 2 * 0.2 / (1.2 + 0.2 / 30), rtol=1e-6)
+
+
+def test_a_path_in_a_trap_moves_its_centre():
+    """Two atoms, each in a double well along x, hop as one: to project their shift out would leave no path."""
+
+    def hop(r):
+        across = jnp.sum((r[:, 1] - jnp.asarray([-0.6, 0.6])) ** 2) + jnp.sum(r[:, 2] ** 2)
+        return jnp.sum((r[:, 0] ** 2 - 1) ** 2) + across + 2 * (r[0, 0] - r[1, 0]) ** 2
+
+    start = np.array([[-1.0, -0.6, 0], [-1.0, 0.6, 0]])
+    path = neb(Surface(hop), start, start * np.array([-1.0, 1, 1]), images=7)
+    assert abs(float(path.barrier) - 2.0) < 1e-3
+    top = dimer(Surface(hop), path.top, path.tangent, sides=False)
+    assert abs(float(top.energy) - 2.0) < 1e-6
