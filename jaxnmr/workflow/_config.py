@@ -40,6 +40,9 @@ class Motion(Table):
     The search is minima hopping from the first minimum: so many escapes (`explore_hops`) of so many walkers; minima up to
     `explore_window_ev` above the first are taken. With `symmetry` minima that were given or found come with all that the
     symmetry of the first makes of them, so that equivalent molecules move alike.
+
+    A saddle whose ways down end elsewhere than in its event's two minima is that of another jump: the run stops there, or
+    takes its rate with a remark where `unjoined` is "keep".
     """
 
     hops: Literal["protons", "explore", "none"] = "none"
@@ -48,6 +51,7 @@ class Motion(Table):
     images: Annotated[int, Field(ge=3)] = 7
     max_force_ev_a: Positive = 0.03
     max_steps: Count = 500
+    unjoined: Literal["refuse", "keep"] = "refuse"
     explore_hops: Count = 30
     explore_walkers: Count = 2
     explore_window_ev: Positive = 0.5
@@ -71,7 +75,8 @@ class Rates(Table):
     """Which rate the exchange takes; the others stand beside it in the report.
 
     With `counted` "auto" events that the motion shows often have the rate that was counted there, where its relative error
-    is below `saddle_error`, that of a harmonic rate on its own surface (recrossings, anharmonic wells).
+    (of counting, and what the thermostat's friction may take) is below `saddle_error`, that of a harmonic rate on its own
+    surface (recrossings, anharmonic wells).
 
     With `recrossing_pairs` above 0 so many pairs of trajectories of `recrossing_fs` start on each saddle, and the saddle's
     rate is multiplied with the share of crossings that stay across (`jaxnmr.rates.transmission`).
@@ -120,12 +125,16 @@ class Sampling(Table):
 class Uncertainty(Table):
     """What the band is drawn from, beside the tensors' own errors: standard deviations of barriers and of energies, eV.
 
+    `rate_error` is the relative error of harmonic rates on their own surface (anharmonic wells, recrossings that were not
+    looked at), as the standard deviation of ln k; 0 leaves it out. The share of crossings that stay across brings its own.
+
     A band of 95 % takes 39 draws or more; of n fewer it is one of (n - 1)/(n + 1).
     """
 
     draws: Annotated[int, Field(ge=0, le=1024)] = 40
     barrier_ev: Width = 0.0
     energy_ev: Width = 0.0
+    rate_error: Width = 0.0
     seed: Annotated[int, Field(ge=0)] = 0
 
     @property

@@ -6,12 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxnmr.isotopes import isotope
+from jaxnmr.units import EFG_AU_TO_HZ_PER_BARN
+from jaxnmr.workflow._config import RunConfig
 from jaxnmr.workflow._records import ExchangeOfNuclei, TensorsOfStates
 
-__all__ = ["Alike", "alike", "mean_over", "states_of"]
+__all__ = ["Alike", "alike", "mean_over", "nearness", "states_of"]
 
-# Norm of what a rotation may leave of each tensor: minima of like energy are converged to about a tenth of that.
+# Norm of what a rotation may leave of each tensor at most: minima of like energy are converged to about a tenth of that.
 _PPM, _AU = 1.0, 4e-3
+# Of a line's width, by which merged lines may lie apart.
+_SHARE = 0.05
 _SIGNS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=float)
 
 
@@ -35,17 +40,47 @@ def states_of(exchange: ExchangeOfNuclei, nucleus: int) -> np.ndarray:
     return np.array([0]) if group < 0 else exchange.states[group][exchange.states[group] >= 0]
 
 
-def alike(tensors: TensorsOfStates, exchange: ExchangeOfNuclei) -> tuple[Alike, ...]:
+def nearness(tensors: TensorsOfStates, config: RunConfig) -> tuple[float, float]:
+    r"""Norms of what a rotation may leave of shieldings, ppm, and of field gradients, a.u., for lines that look the same.
+
+    Frequencies then differ by less than a twentieth of the width: of a shift $\nu_0\,|\Delta\delta|$ in the highest field;
+    of couplings $\nu_Q$ where satellites are seen, and of the central line's second order $\nu_Q^2 [I(I + 1) - 3/4]/(16
+    \nu_0)$ in the lowest field, with $\nu_Q = 3 C_Q / [2I(2I - 1)]$ of the largest. Never above 1 ppm and 0.004 a.u.
+
+    Args:
+        tensors: in all minima.
+        config: nucleus, fields and widths.
+    """
+    asked = config.experiment
+    nucleus, allowed = isotope(asked.isotope), _SHARE * max(asked.linewidth_hz, asked.gaussian_hz)
+    larmor = [abs(float(np.asarray(nucleus.larmor_frequency(field)))) for field in asked.fields_t]
+    ppm = min(_PPM, 1e6 * allowed / max(larmor))
+    if not nucleus.is_quadrupolar:
+        return ppm, _AU
+    spin = float(nucleus.spin)
+    # Hz of ν_Q for one a.u. of the largest principal value, which is never above the norm.
+    unit = abs(EFG_AU_TO_HZ_PER_BARN * nucleus.quadrupole_moment) * 3 / (2 * spin * (2 * spin - 1))
+    if spin.is_integer():
+        return ppm, min(_AU, allowed / unit)
+    largest = float(np.linalg.norm(tensors.efg, axis=(-2, -1)).max())
+    steepest = unit**2 * largest * (spin * (spin + 1) - 0.75) / (8 * min(larmor))
+    return ppm, min(_AU, allowed / steepest) if steepest > 0 else _AU
+
+
+def alike(
+    tensors: TensorsOfStates, exchange: ExchangeOfNuclei, within: tuple[float, float] = (_PPM, _AU)
+) -> tuple[Alike, ...]:
     """Sets of equivalent nuclei, told by their tensors at rest; proper and improper rotations act alike on them.
 
     Args:
         tensors: in all minima.
         exchange: groups, with populations and rates that must be the same.
+        within: norms of what a rotation may leave, ppm and a.u., see `nearness`.
     """
     found: list[tuple[np.ndarray, tuple, list[int], list[np.ndarray]]] = []
     for n in range(len(tensors.nuclei)):
         states, group = states_of(exchange, n), int(exchange.group[n])
-        stack = np.concatenate([tensors.shielding[states, n] / _PPM, tensors.efg[states, n] / _AU])
+        stack = np.concatenate([tensors.shielding[states, n] / within[0], tensors.efg[states, n] / within[1]])
         hops = () if group < 0 else (exchange.populations[:, group].tobytes(), exchange.rates[:, group].tobytes())
         for target, jumps, members, turns in found:
             if jumps != hops or len(target) != len(stack):
@@ -64,16 +99,20 @@ def alike(tensors: TensorsOfStates, exchange: ExchangeOfNuclei) -> tuple[Alike, 
 
 
 def mean_over(group: Alike, values: np.ndarray) -> np.ndarray:
-    """Mean of the members' tensors in the frame of the first, (basin, 3, 3).
+    """Mean of the members' tensors in the frame of the first, (basin, 3, 3), over the members that have one.
+
+    A member without is one that a motion never saw in that basin; NaN where no member was.
 
     Args:
         group: the set.
-        values: (state, nucleus, 3, 3).
+        values: (state, nucleus, 3, 3); all NaN where there is nothing.
     """
     parts = [
         _turned(turn, values[states, n]) for n, turn, states in zip(group.members, group.turns, group.states, strict=True)
     ]
-    return np.mean(parts, axis=0)
+    there = np.isfinite(parts)
+    count = there.sum(axis=0)
+    return np.where(count > 0, np.where(there, parts, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
 def _turned(turn: np.ndarray, tensors: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from jaxnmr.units import BOLTZMANN_IN_EV
 from jaxnmr.workflow._config import RunConfig, Uncertainty
 from jaxnmr.workflow._lines import Bench, Hopping
 from jaxnmr.workflow._records import ExchangeOfNuclei, Sampled, SpectraAtField, TensorsOfStates
-from jaxnmr.workflow._sets import Alike, alike, mean_over
+from jaxnmr.workflow._sets import Alike, alike, mean_over, nearness
 
 __all__ = ["spectra_at"]
 
@@ -31,7 +31,7 @@ class _Tensors:
                     moved = mean_over(each, getattr(sampled, name))
                     scatter = mean_over_squares(each, getattr(sampled, f"{name}_stderr"))
                     known = np.array([np.isfinite(each).all() for each in moved])
-                    # A basin that the motion never saw keeps the tensors of its minimum.
+                    # A basin that the motion saw for none of the members keeps the tensors of its minimum.
                     mean, sampling = np.where(known[:, None, None], moved, mean), np.where(known, scatter, 0.0)
                 own = model[each.states[0], each.members[0]]
                 getattr(self, name).append(mean)
@@ -39,9 +39,16 @@ class _Tensors:
 
 
 def mean_over_squares(group: Alike, errors: np.ndarray) -> np.ndarray:
-    """Standard error of an element of the members' mean, (basin,), from theirs, (state, nucleus, 3, 3)."""
-    squares = [(errors[states, n] ** 2).mean(axis=(1, 2)) for n, states in zip(group.members, group.states, strict=True)]
-    return np.sqrt(np.mean(squares, axis=0) / len(squares))
+    """Standard error of an element of the members' mean, (basin,), from theirs, (state, nucleus, 3, 3).
+
+    Members without a number, as those that a motion never saw in that basin, have no part in it; NaN where none has one.
+    """
+    squares = np.array(
+        [(errors[states, n] ** 2).mean(axis=(1, 2)) for n, states in zip(group.members, group.states, strict=True)]
+    )
+    there = np.isfinite(squares)
+    count = there.sum(axis=0)
+    return np.where(count > 0, np.sqrt(np.where(there, squares, 0.0).sum(axis=0)) / np.maximum(count, 1), np.nan)
 
 
 def spectra_at(
@@ -52,6 +59,7 @@ def spectra_at(
     barriers_as: np.ndarray,
     config: RunConfig,
     bench: Bench | None = None,
+    recrossing: np.ndarray | None = None,
 ) -> SpectraAtField:
     r"""A to D at one field, each nucleus counted alike, and the band.
 
@@ -59,7 +67,8 @@ def spectra_at(
     exchange among averaged tensors. The band holds 95 % of lines with drawn tensors (each nucleus in each basin for itself,
     equivalent ones alike; the isotropic part as uncertain beside the rest as a committee's members differ there), with
     rates times exp(-b/kT), b of the barriers' standard deviation, and ratios of populations times exp(-e/kT); counted ones
-    also with the error of the counting.
+    also with the error of the counting, saddles' ones also with those of the share of crossings that stay across and of
+    the harmonic theory, `uncertainty.rate_error`, as errors of their logarithms.
 
     The band's ends are the order statistics between which another draw falls with 95 %; of n draws, fewer than 39, they are
     the outermost, and hold (n - 1)/(n + 1).
@@ -72,11 +81,13 @@ def spectra_at(
         barriers_as: of each state, that whose event has the same path, (state,): 0 for the first, 1 + event for others.
         config: conditions.
         bench: programs of earlier calls at this field and under these conditions, to be used again.
+        recrossing: relative standard error of the share of crossings that stay across, for each state's own event, zero for
+            the first state, (temperature, state); None where it was not looked at.
 
     Raises:
         ValueError: as `jaxnmr.simulate`.
     """
-    bench, sets = bench or Bench(field, config), alike(tensors, exchange)
+    bench, sets = bench or Bench(field, config), alike(tensors, exchange, nearness(tensors, config))
     weights = np.array([len(each.members) for each in sets]) / len(tensors.nuclei)
     temperatures = range(len(exchange.populations))
     with warnings.catch_warnings(record=True) as caught:
@@ -90,7 +101,8 @@ def spectra_at(
         ppm, hz, still = resting(rest)
         fast = [resting(of)[2] for of in means]
         moves = [k for k, each in enumerate(sets) if len(each.states[0]) > 1]
-        for of, t in [(rest, 0), *((each, t) for t, each in enumerate(means))]:
+        # At every temperature: rates, and what they ask of the sizes, differ by orders of magnitude.
+        for of, t in [*((rest, t) for t in temperatures), *((each, t) for t, each in enumerate(means))]:
             bench.sized([_line(sets[k], k, of, exchange, t) for k in moves])
     heard = [str(w.message) for w in caught if issubclass(w.category, JaxnmrWarning)]
 
@@ -103,7 +115,18 @@ def spectra_at(
         moving = [whole(rest, t, still) for t in temperatures]
         both = [whole(of, t, fast[t]) for t, of in enumerate(means)]
         bands = [
-            _band(bench, sets, weights, of, exchange, t, barriers_as, tensors.shielding_parts, config)
+            _band(
+                bench,
+                sets,
+                weights,
+                of,
+                exchange,
+                t,
+                barriers_as,
+                tensors.shielding_parts,
+                config,
+                np.zeros(len(barriers_as)) if recrossing is None else recrossing[t],
+            )
             for t, of in zip(temperatures, means or [rest] * len(exchange.populations), strict=True)
         ]
     drawn = np.array([band for band in bands if band is not None]).reshape(-1, 2, len(ppm))
@@ -156,16 +179,22 @@ def _band(
     barriers_as: np.ndarray,
     parts: np.ndarray,
     config: RunConfig,
+    recrossing: np.ndarray,
 ) -> np.ndarray | None:
     """Ends of the band, (2, point); None where no error is known."""
     how, kelvin = config.uncertainty, config.experiment.temperatures_k[t]
     errors = [*of.shielding_error, *of.efg_error]
     moves = any(each.states.shape[1] > 1 for each in sets)
-    if how.draws < 2 or not (any((e > 0).any() for e in errors) or (moves and max(how.barrier_ev, how.energy_ev) > 0)):
+    # Of ln k of the saddles' rates, beside the barriers'.
+    saddles = np.hypot(recrossing, how.rate_error)
+    of_rates = max(how.barrier_ev, how.energy_ev, saddles.max()) > 0 or np.isfinite(exchange.counted[t]).any()
+    if how.draws < 2 or not (any((e > 0).any() for e in errors) or (moves and of_rates)):
         return None
     rng = np.random.default_rng((how.seed, t))
     # Of counted rates; by itself, so that lines of saddles' rates are drawn as without a motion.
     statistical = np.random.default_rng((how.seed, t, 1)).normal(size=(how.draws, len(exchange.states), 2))
+    # By itself as well, and one for each event, which all jumps across its saddle share.
+    theory = np.exp(np.random.default_rng((how.seed, t, 2)).normal(size=(how.draws, len(saddles))) * saddles)[:, barriers_as]
     # The lines of one size of all draws together, so that they fill whole batches.
     total, shares = np.zeros((how.draws, config.axis.points)), {}
     for draw in range(how.draws):
@@ -186,6 +215,8 @@ def _band(
             if np.isfinite(exchange.counted[t, group]).all():
                 off = np.exp(exchange.counted[t, group] * statistical[draw, group])
                 out, p = out * off[0], np.append(p[0], p[1:] * off[1])
+            else:
+                out = out * theory[draw][1 + exchange.through[group, :n, :n]]
             line = Hopping(shielding, efg, out, p / p.sum())
             shares.setdefault(len(p), []).append((draw, k, line))
     for jobs in shares.values():
