@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxnmr.dynamics import nearest_image
 from jaxnmr.structure import Structure
-from jaxnmr.workflow._hops import Event
+from jaxnmr.workflow._hops import Event, nearest_steps
 
 __all__ = ["MOST", "Combined", "combined", "grouped"]
 
@@ -47,7 +46,7 @@ def combined(structure: Structure, events: Sequence[Event]) -> Combined:
         events: with first guesses of their ends; one that looks like others together is known as such.
     """
     start = np.asarray(structure.positions, np.float64)
-    steps = [_step(structure, start, event) for event in events]
+    steps = [nearest_steps(np.asarray(event.positions, np.float64) - start, structure) for event in events]
     jumping = [frozenset(np.flatnonzero(_far(step)).tolist()) for step in steps]
     parts: list[tuple[int, ...]] = [(k,) for k in range(len(events))]
     for k in sorted(range(len(events)), key=lambda k: len(jumping[k])):
@@ -83,14 +82,6 @@ def grouped(events: Sequence[Event]) -> list[set[int]]:
         shared = [g for g in groups if g & set(event.atoms)]
         groups = [*others, set(event.atoms).union(*shared)]
     return sorted(groups, key=min)
-
-
-def _step(structure: Structure, start: np.ndarray, event: Event) -> np.ndarray:
-    step = np.asarray(event.positions, np.float64) - start
-    if structure.cell is None:
-        return step
-    a, b, c = (bool(along) for along in structure.pbc)
-    return nearest_image(step, np.asarray(structure.cell, np.float64), (a, b, c))
 
 
 def _far(step: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from jaxnmr.isotopes import Isotope
 from jaxnmr.spins import selected
 from jaxnmr.structure import Structure, read, supercell
 from jaxnmr.workflow._config import RunConfig
-from jaxnmr.workflow._hops import fragments
+from jaxnmr.workflow._hops import fragments, nearest_steps
 
 __all__ = ["check_atoms", "crystal", "elsewhere", "ends_of", "weighed"]
 
@@ -154,7 +154,7 @@ def _copies(cell: Structure, whole: Structure, end: Structure, k: int) -> list[S
     if end.cell is None or not np.allclose(np.asarray(end.cell), np.asarray(cell.cell), atol=1e-4):
         raise ValueError(f"motion.ends[{k}]: has another cell than the structure; minimise both in one cell.")
     n, copies, start = len(cell), len(whole) // len(cell), np.asarray(whole.positions, np.float64)
-    step = _nearest(np.asarray(end.positions, np.float64) - np.asarray(cell.positions, np.float64), cell)
+    step = nearest_steps(np.asarray(end.positions, np.float64) - np.asarray(cell.positions, np.float64), cell)
     far = np.flatnonzero(np.linalg.norm(step, axis=1) > _FAR)
     if not len(far):
         raise ValueError(f"motion.ends[{k}]: no atom is {_FAR} Å from where it was; give another minimum.")
@@ -168,16 +168,10 @@ def _copies(cell: Structure, whole: Structure, end: Structure, k: int) -> list[S
             images = atom + n * np.arange(copies)
             if inside[images].any():
                 continue
-            near = images[np.argmin(np.linalg.norm(_nearest(start[images] - start[seed], whole), axis=1))]
+            near = images[np.argmin(np.linalg.norm(nearest_steps(start[images] - start[seed], whole), axis=1))]
             inside |= np.arange(len(whole)) == near if int(molecule[near]) in endless else molecule == molecule[near]
         found.setdefault(inside.tobytes(), elsewhere(whole, start + steps * inside[:, None]))
     return list(found.values())
-
-
-def _nearest(steps: np.ndarray, structure: Structure) -> np.ndarray:
-    """Steps to the nearest images."""
-    cell = np.asarray(structure.cell, np.float64)
-    return steps - np.round(steps @ np.linalg.inv(cell)) * np.array(structure.pbc) @ cell
 
 
 def _told(key: str, make: Callable[[], Found]) -> Found:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxnmr.dynamics import nearest_image
 from jaxnmr.errors import JaxnmrWarning
 from jaxnmr.structure import Structure, neighbor_pairs
 
-__all__ = ["Bridge", "Event", "fragments", "moved_groups", "proton_hops"]
+__all__ = ["Bridge", "Event", "fragments", "moved_groups", "nearest_steps", "proton_hops"]
 
 # Covalent radii of what forms molecules, Å: Cordero et al., Dalton Trans. 2832 (2008). Cations are left out.
 _RADII = {"H": 0.31, "B": 0.84, "C": 0.76, "N": 0.71, "O": 0.66, "F": 0.57, "Si": 1.11, "P": 1.07, "S": 1.05}
@@ -194,7 +195,7 @@ def moved_groups(structure: Structure, ends: Sequence[Structure], least: float =
             cell = np.asarray(structure.cell, np.float64)
             if end.cell is None or not np.allclose(np.asarray(end.cell), cell, atol=1e-4):
                 raise ValueError(f"motion.ends[{k}]: has another cell than the structure; minimise both in one cell.")
-            step -= np.round(step @ np.linalg.inv(cell)) @ cell
+            step = nearest_steps(step, structure)
         drift = np.median(step, axis=0)
         if (np.linalg.norm(step - drift, axis=1) < _ALIKE).mean() > 0.5:
             step = step - drift
@@ -213,6 +214,14 @@ def moved_groups(structure: Structure, ends: Sequence[Structure], least: float =
             place = start + (step if len(parts) == 1 else step * mine[:, None])
             events.append(Event(name, place, tuple(int(a) for a in np.flatnonzero(mine)), ()))
     return tuple(events)
+
+
+def nearest_steps(steps: np.ndarray, structure: Structure) -> np.ndarray:
+    """Steps to the nearest images along the vectors that repeat, Å, (..., 3)."""
+    if structure.cell is None:
+        return steps
+    a, b, c = (bool(along) for along in structure.pbc)
+    return nearest_image(steps, np.asarray(structure.cell, np.float64), (a, b, c))
 
 
 def _heads(molecule: np.ndarray) -> np.ndarray:
