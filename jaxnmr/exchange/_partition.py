@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from jaxnmr.dynamics import ATOMIC, Units, Vibrations
 from jaxnmr.errors import is_concrete, warn
 
-__all__ = ["check_atoms", "check_point", "check_temperature", "crossing", "log_partition", "warn_of_forces"]
+__all__ = ["check_atoms", "check_point", "check_rigid", "check_temperature", "crossing", "log_partition", "warn_of_forces"]
 
 # eV/Å; at 0.1 a soft mode of 1 eV/Å² lies 5 meV too high, a fifth of kT at room temperature.
 _STATIONARY = 0.1
@@ -35,8 +35,12 @@ def log_partition(
       -\ln\left(2\sinh\tfrac{\hbar\omega_k}{2kT}\right) & \text{quantum}\\
       \ln\tfrac{kT}{\hbar\omega_k} & \text{classical}\end{cases}$$
 
-    The rotational part, $\tfrac12\ln\det\mathbf I$ (the moment's logarithm if linear), is that of a molecule whose rotation
-    was projected out; factors that all configurations of the atoms share are left out.
+    The rotational part is that of a molecule whose rotation was projected out, the rigid rotor's at high temperature,
+
+    $$q_{rot} = \sqrt\pi\left(\tfrac{2kT}{\hbar^2}\right)^{3/2}\sqrt{\det\mathbf I}, \qquad
+      q_{rot} = \tfrac{2kT}{\hbar^2}\,I \text{ if linear,}$$
+
+    and 1 otherwise. Translation of the whole, which all configurations of the atoms share, is left out.
 
     Args:
         point: all its vibrations.
@@ -58,12 +62,14 @@ def log_partition(
     shape = (1,) * kt.ndim + omega.shape
     x = units.hbar * omega.reshape(shape) / kt[..., None]
     each = -x / 2 - jnp.log(-jnp.expm1(-x)) if quantum else -jnp.log(x)
-    turning = jnp.zeros((), kt.dtype)
+    turning = jnp.zeros_like(kt)
     if point.inertia is not None:
         moments = jnp.linalg.eigvalsh(point.inertia)
+        # Logarithms of kT and ħ apart: their ratio may be beyond single precision.
+        unit = jnp.log(2.0) + jnp.log(kt) - 2 * jnp.log(units.hbar)
         bent = point.n_rigid == 6
-        whole = 0.5 * jnp.sum(jnp.log(jnp.where(bent, moments, 1.0)))
-        turning = jnp.where(bent, whole, jnp.log(jnp.maximum(moments[-1], jnp.finfo(kt.dtype).tiny)))
+        whole = 0.5 * (jnp.log(jnp.pi) + jnp.sum(jnp.log(jnp.where(bent, moments, 1.0)))) + 1.5 * unit
+        turning = jnp.where(bent, whole, jnp.log(jnp.maximum(moments[-1], jnp.finfo(kt.dtype).tiny)) + unit)
     return (
         jnp.sum(jnp.where(counted.reshape(shape), each, 0.0), axis=-1)
         - (point.energy - jnp.asarray(zero, point.energy.dtype)) / kt
@@ -90,8 +96,8 @@ def populations(
         units: of the surface.
 
     Raises:
-        ValueError: no minimum, one with a negative mode, minima of different atoms or masses, or a temperature or a symmetry
-            number that is not positive.
+        ValueError: no minimum, one with a negative mode, minima of different atoms or masses or with different motions
+            projected out, or a temperature or a symmetry number that is not positive.
 
     Warns:
         JaxnmrWarning: a force above 0.1 eV/Å at a minimum.
@@ -102,6 +108,7 @@ def populations(
     for i, minimum in enumerate(minima):
         check_point(minimum, f"minima[{i}]", 0)
         check_atoms(minima[0], minimum, ("minima[0]", f"minima[{i}]"), numbered=False)
+        check_rigid(minima[0], minimum, ("minima[0]", f"minima[{i}]"))
         warn_of_forces(minimum, f"minima[{i}]", units)
     numbers = [1.0] * len(minima) if symmetries is None else list(symmetries)
     if len(numbers) != len(minima):
@@ -181,6 +188,32 @@ def check_atoms(first: Vibrations, other: Vibrations, names: tuple[str, str], *,
         raise ValueError(
             f"{names[1]}: {f'atom {k}' if numbered else 'an atom'} weighs {b[k]:.6g}, but {a[k]:.6g} in {names[0]}; take "
             "vibrations of both with the same masses or isotopes."
+        )
+
+
+def check_rigid(first: Vibrations, other: Vibrations, names: tuple[str, str], *, turning: bool = True) -> None:
+    """The same motions are left to vibrations at two points, or to the rotors of molecules, of which one may be linear.
+
+    Args:
+        first: a point.
+        other: another.
+        names: of the two, for messages.
+        turning: rotors are counted; else the numbers of vibrations must be equal.
+
+    Raises:
+        ValueError: not so.
+    """
+    if not is_concrete(first.n_rigid, other.n_rigid):
+        return
+    rotors = [point.inertia is not None for point in (first, other)]
+    if all(rotors) and turning:
+        return
+    counts = [len(point.eigenvalues) - int(point.n_rigid) for point in (first, other)]
+    if rotors[0] != rotors[1] or counts[0] != counts[1]:
+        cure = "take both with one rigid=" if rotors[0] != rotors[1] else "a linear molecule that bends needs rotors: eyring"
+        raise ValueError(
+            f"{names[1]}: {counts[1]} vibrations for a {names[0]} of {counts[0]}; both must treat rigid motion alike "
+            f"({cure})."
         )
 
 

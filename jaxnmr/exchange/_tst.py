@@ -16,6 +16,7 @@ from jaxnmr.exchange._model import ExchangeModel
 from jaxnmr.exchange._partition import (
     check_atoms,
     check_point,
+    check_rigid,
     check_temperature,
     crossing,
     log_partition,
@@ -40,8 +41,9 @@ def htst(
     $$k = \frac{g}{2\pi}\,\frac{\prod_{i=1}^{N}\omega_i^{min}}{\prod_{i=1}^{N-1}\omega_i^{\ddagger}}\;
       e^{-(E^\ddagger - E^{min})/kT}$$
 
-    Over vibrations only, as in a crystal: rotation of a whole molecule is not counted (`eyring` does). Differentiable in
-    everything, forward and reverse, through vibrations made at points from `jaxnmr.dynamics.stationary`.
+    Over vibrations only, as in a crystal: rotation of a whole molecule is not counted (`eyring` does, of linear ones
+    too). Differentiable in everything, forward and reverse, through vibrations made at points from
+    `jaxnmr.dynamics.stationary`.
 
     Args:
         minimum: vibrations at the minimum that is left.
@@ -55,7 +57,7 @@ def htst(
 
     Raises:
         ValueError: a temperature that is not positive, a minimum with a negative mode, a saddle with none or several,
-            a saddle below the minimum, points of different atoms or masses.
+            a saddle below the minimum, points of different atoms or masses, or of which one has more vibrations.
 
     Warns:
         JaxnmrWarning: a force above 0.1 eV/Å at a point.
@@ -63,7 +65,7 @@ def htst(
     References:
         Vineyard, J. Phys. Chem. Solids 3, 121 (1957).
     """
-    _check_pair(minimum, saddle, temperature, degeneracy, units)
+    _check_pair(minimum, saddle, temperature, degeneracy, units, turning=False)
     kt = units.boltzmann * jnp.asarray(temperature, minimum.eigenvalues.dtype)
     # From determinants, whose derivative exists where frequencies cross.
     log_ratio = 0.5 * (minimum.log_determinant - saddle.log_determinant)
@@ -89,7 +91,7 @@ def eyring(
 
     $$k = g\,\gamma\,\kappa\,\frac{kT}{h}\,\frac{Q^\ddagger}{Q^{min}},$$
 
-    zero-point energies included; see `log_partition`. Differentiable as `htst`.
+    zero-point energies and the rotation of a molecule included; see `log_partition`. Differentiable as `htst`.
 
     Args:
         minimum: vibrations at the minimum that is left.
@@ -108,8 +110,8 @@ def eyring(
         s⁻¹, of the shape of the temperature.
 
     Raises:
-        ValueError: as `htst`; a saddle below the product, a transmission beyond 0 to 1, a symmetry number that is not
-            positive.
+        ValueError: as `htst`, but a molecule may be linear at one point and bent at another; a saddle below the product,
+            a transmission beyond 0 to 1, a symmetry number that is not positive.
 
     Warns:
         TunnellingWarning: a saddle below a minimum with zero-point energies; with a correction, ħω_b / kT above 4, or a
@@ -120,10 +122,11 @@ def eyring(
     References:
         Eyring, J. Chem. Phys. 3, 107 (1935).
     """
-    _check_pair(minimum, saddle, temperature, degeneracy, units)
+    _check_pair(minimum, saddle, temperature, degeneracy, units, turning=True)
     if product is not None:
         check_point(product, "product", 0)
         check_atoms(minimum, product, ("minimum", "product"), numbered=False)
+        check_rigid(minimum, product, ("minimum", "product"))
         _check_height(product, saddle, "product")
     if is_concrete(transmission) and not ((np.asarray(transmission) > 0) & (np.asarray(transmission) <= 1)).all():
         raise ValueError(f"transmission: got {transmission}; it is a share, above 0 and at most 1.")
@@ -250,7 +253,7 @@ def _zero_point(point: Vibrations, units: Units) -> Array:
 
 
 def _check_pair(
-    minimum: Vibrations, saddle: Vibrations, temperature: ArrayLike, degeneracy: ArrayLike, units: Units
+    minimum: Vibrations, saddle: Vibrations, temperature: ArrayLike, degeneracy: ArrayLike, units: Units, turning: bool
 ) -> None:
     check_temperature(temperature)
     check_point(minimum, "minimum", 0)
@@ -260,14 +263,7 @@ def _check_pair(
     check_atoms(minimum, saddle, ("minimum", "saddle"))
     warn_of_forces(minimum, "minimum", units)
     warn_of_forces(saddle, "saddle", units)
-    if not is_concrete(minimum, saddle):
-        return
-    counts = [int(point.is_vibration.sum()) for point in (minimum, saddle)]
-    if counts[0] != counts[1]:
-        raise ValueError(
-            f"saddle: {counts[1]} vibrations for a minimum of {counts[0]}; both must treat rigid motion alike (a linear "
-            "molecule that bends: rigid='none' for both, or another theory)."
-        )
+    check_rigid(minimum, saddle, ("minimum", "saddle"), turning=turning)
     _check_height(minimum, saddle, "minimum")
 
 

@@ -11,7 +11,7 @@ import pytest
 from jax.tree_util import Partial
 
 import jaxnmr as jn
-from jaxnmr.dynamics import OMEGA, Surface, stationary, vibrations
+from jaxnmr.dynamics import OMEGA, Surface, dimer, minimise, stationary, vibrations
 from jaxnmr.exchange import rates
 from jaxnmr.exchange.rates import REDUCED, Eckart, Wigner
 from jaxnmr.units import BOLTZMANN_IN_EV, ELECTRON_VOLT, HBAR
@@ -301,6 +301,97 @@ def test_bad_input_is_named(points):
         rates.htst(points["C"], _shifted(points["ts1"], -100.0), 20.0)
     with pytest.raises(ValueError, match=r"transmission: got 1.5"):
         rates.eyring(points["A"], points["ts1"], 20.0, transmission=1.5)
+
+
+def springs(lengths):
+    """Three atoms of 16, 12 and 16 amu joined by springs of 20 eV/Å² along all three sides."""
+
+    def energy(r):
+        sides = jnp.stack([jnp.sqrt(jnp.sum((r[i] - r[j]) ** 2)) for i, j in ((0, 1), (1, 2), (0, 2))])
+        return 10.0 * jnp.sum((sides - jnp.asarray(lengths)) ** 2)
+
+    return Surface(energy, masses=[16.0, 12.0, 16.0])
+
+
+# ħ²/2k of 1 amu Å², K.
+ROTOR = HBAR**2 / (2 * 1.66053906892e-27 * 1e-20 * 1.380649e-23)
+
+
+def test_the_rotor_of_a_bent_and_of_a_linear_molecule():
+    """q_rot in closed form, by moments of inertia that are summed by hand."""
+    h, t = 0.5, np.array([200.0, 300.0])
+    side = np.sqrt(1 + h**2)
+    bent = vibrations(springs([side, side, 2.0]), np.array([[-1.0, 0, 0], [0, h, 0], [1.0, 0, 0]]))
+    # The centre lies at y = 12 h/44; the moment about x is that of a reduced mass, about y that of the two ends.
+    about_x, about_y = 32 * 12 / 44 * h**2, 32.0
+    q = np.sqrt(np.pi) * (t / ROTOR) ** 1.5 * np.sqrt(about_x * about_y * (about_x + about_y))
+    quanta = np.asarray(bent.omega)[3 + 3 :] * HBAR * OMEGA / 1.380649e-23
+    expected = np.log(q) - np.log(2 * np.sinh(quanta / (2 * t[:, None]))).sum(axis=1)
+    assert int(bent.n_rigid) == 6
+    np.testing.assert_allclose(rates.log_partition(bent, t, zero=bent.energy), expected, rtol=1e-7)
+    stick = vibrations(
+        Surface(lambda r: 15.0 * (jnp.sqrt(jnp.sum((r[1] - r[0]) ** 2)) - 1.2) ** 2, masses=[12.0, 16.0]),
+        np.array([[0.0, 0, 0], [0, 0, 1.2]]),
+    )
+    quantum = np.sqrt(30 / (12 * 16 / 28)) * HBAR * OMEGA / 1.380649e-23
+    expected = np.log(t / ROTOR * 12 * 16 / 28 * 1.44) - np.log(2 * np.sinh(quantum / (2 * t)))
+    np.testing.assert_allclose(rates.log_partition(stick, t, zero=stick.energy), expected, rtol=1e-7)
+
+
+def bends(r):
+    """Two bonds of 1 Å in a line, or bent until the cosine between them is about 0.2."""
+    a, b = r[1] - r[0], r[2] - r[1]
+    lengths = [jnp.sqrt(jnp.sum(v**2)) for v in (a, b)]
+    cosine = jnp.sum(a * b) / lengths[0] / lengths[1]
+    bonds = sum((length - 1.0) ** 2 for length in lengths)
+    # u = 1 - cos: minima at 0, of slope 0.5, and at 0.8; a top between.
+    u = 1 - cosine
+    return 15.0 * bonds + u * (u - 0.8) ** 2 / 0.64 * 0.5 + 0.02 * u
+
+
+def test_linear_and_bent_points_of_one_molecule():
+    """Shares and rates between a linear and a bent minimum: each with its own rotor and its own vibrations."""
+    surface = Surface(bends, masses=[16.0, 12.0, 16.0])
+
+    def at(angle):
+        return np.array([[-np.cos(angle / 2), -np.sin(angle / 2), 0], [0.0] * 3, [np.cos(angle / 2), -np.sin(angle / 2), 0]])
+
+    bent = minimise(surface, at(np.arccos(0.2)), max_force=1e-9)
+    top = dimer(surface, at(np.arccos(0.75)), max_force=1e-9, sides=False)
+    straight, low, high = (vibrations(surface, r) for r in (at(0.0), bent.positions, top.positions))
+    assert [int(p.n_rigid) for p in (straight, low, high)] == [5, 6, 6]
+    t = 250.0
+
+    def classical(point, skipped):
+        """Q without translation, by NumPy: vibrations counted from the whole matrix, the moments from its atoms."""
+        r, m = np.asarray(point.positions), np.array([16.0, 12.0, 16.0])
+        arm = r - m @ r / m.sum()
+        moments = np.linalg.eigvalsh(np.einsum("a,ab->", m, arm**2) * np.eye(3) - (arm * m[:, None]).T @ arm)
+        root = np.repeat(np.sqrt(m), 3)
+        values = np.linalg.eigvalsh(np.asarray(point.hessian) / root[:, None] / root[None])
+        values = values[np.argsort(np.abs(values))][skipped:]
+        quanta = np.sqrt(values[values > 0]) * HBAR * OMEGA / 1.380649e-23
+        rotor = t / ROTOR * moments[-1] if skipped == 5 else np.sqrt(np.pi * np.prod(moments)) * (t / ROTOR) ** 1.5
+        return rotor * np.prod(t / quanta) * np.exp(-float(point.energy) / (BOLTZMANN_IN_EV * t))
+
+    q = [classical(p, k) for p, k in ((straight, 5), (low, 6), (high, 6))]
+    shares = rates.populations([straight, low], t, quantum=False)
+    np.testing.assert_allclose(shares[1] / shares[0], q[1] / q[0], rtol=1e-6)
+    k = rates.eyring(straight, high, t, product=low, quantum=False)
+    np.testing.assert_allclose(k, BOLTZMANN_IN_EV * ELECTRON_VOLT * t / (2 * np.pi * HBAR) * q[2] / q[0], rtol=1e-6)
+    model = rates.exchange_model([straight, low], {(0, 1): high}, t, quantum=False)
+    back = rates.eyring(low, high, t, quantum=False)
+    np.testing.assert_allclose(model.rates[0, 1], back, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"saddle: 3 vibrations for a minimum of 4"):
+        rates.htst(straight, high, t)
+    crystal = lambda p: eqx.tree_at(lambda p: p.inertia, p, None)  # noqa: E731
+    for call in (
+        lambda: rates.populations([straight, crystal(low)], t),
+        lambda: rates.eyring(low, crystal(high), t),
+        lambda: rates.eyring(low, high, t, product=crystal(straight)),
+    ):
+        with pytest.raises(ValueError, match=r"must treat rigid motion alike \(take both with one rigid="):
+            call()
 
 
 def _named(point, symbol):
