@@ -10,7 +10,10 @@ import numpy as np
 from jaxnmr.exchange import ExchangeModel
 from jaxnmr.isotopes import isotope
 from jaxnmr.spins import Sites
+from jaxnmr.workflow._asked import CONVENTIONS, settings_of
+from jaxnmr.workflow._changes import apart_hz
 from jaxnmr.workflow._compare import Comparison
+from jaxnmr.workflow._crossings import crossing_of
 from jaxnmr.workflow._records import Sampled
 from jaxnmr.workflow._result import Result
 from jaxnmr.workflow._sets import states_of
@@ -29,13 +32,15 @@ _ALWAYS = (
 
 
 def numbers_of(result: Result, measured: Sequence[Comparison] = ()) -> dict[str, Any]:
-    """All of it."""
+    """All of it; "conventions" says in which frame, and what keys of the same name mean in different places."""
     asked = result.config.experiment
     return {
         "formula": "".join(f"{e}{result.structure.species.count(e)}" for e in result.structure.elements),
+        "n_atoms": len(result.structure),
         "isotope": asked.isotope,
         "fields_t": list(asked.fields_t),
         "rate_hz": asked.rate_hz if np.isfinite(asked.rate_hz) else "inf",
+        "spinning_rate_hz": asked.rate_hz if np.isfinite(asked.rate_hz) else "inf",
         "temperatures_k": list(asked.temperatures_k),
         "theory": result.config.rates.theory,
         "energy_ev": result.relaxed.energy,
@@ -50,6 +55,8 @@ def numbers_of(result: Result, measured: Sequence[Comparison] = ()) -> dict[str,
         "measured": [{"spectrum": each.name, "scale": each.scale, "residual": each.residual} for each in measured],
         "remarks": list(result.remarks),
         "not_known": _not_known(result),
+        "config": settings_of(result.config),
+        "conventions": CONVENTIONS,
     }
 
 
@@ -91,6 +98,7 @@ def _events(result: Result) -> list[dict[str, Any]]:
             "barrier_ev": band.barrier_ev,
             "curvature_ev_a2": band.curvature,
             "crossing_a": list(band.crossing_a),
+            "crossing": crossing_of(band),
             "sides_ev": list(band.sides_ev),
             "joins": band.joins,
             "path_a": band.arc.tolist(),
@@ -115,8 +123,7 @@ def _events(result: Result) -> list[dict[str, Any]]:
                     | _counted(result, t, k)
                     for t, kelvin in enumerate(rates.temperatures)
                 ],
-                "regimes": _regimes(result, k),
-            }
+            } | _regimes(result, k)
         events.append(event)
     return events
 
@@ -162,6 +169,8 @@ def _taken(result: Result, t: int, event: int) -> dict[str, Any]:
         "rate_taken": "counted" if counted else result.config.rates.theory,
         "rate_taken_per_s": float(exchange.rates[t, g, basin, 0]),
         "populations_taken": exchange.populations[t, g, [0, basin]].tolist(),
+        "minima_of_group": exchange.states[g][exchange.states[g] >= 0].tolist(),
+        "populations_of_group": exchange.populations[t, g, exchange.states[g] >= 0].tolist(),
     }
 
 
@@ -181,36 +190,44 @@ def _counted(result: Result, t: int, event: int) -> dict[str, Any]:
     return row
 
 
-def _regimes(result: Result, event: int) -> dict[str, str]:
-    """Hops of the group's first nucleus beside the scales of its spectrum, at the first field and temperature."""
-    tensors, exchange = result.tensors, result.exchange
+def _regimes(result: Result, event: int) -> dict[str, Any]:
+    """Hops of the nucleus that they change most beside the scales of its spectrum, at the first field and temperature."""
+    tensors, exchange, asked = result.tensors, result.exchange, result.config.experiment
     if tensors is None or exchange is None or result.ends is None:
-        return {}
-    mine = np.flatnonzero(exchange.group == result.ends.groups[event])
+        return {"regimes": {}}
+    group = result.ends.groups[event]
+    mine = np.flatnonzero(exchange.group == group)
     if not len(mine):
-        return {}
-    states, group = states_of(exchange, int(mine[0])), result.ends.groups[event]
-    basin = int(np.flatnonzero(states == event + 1)[0])
+        return {"regimes": {}}
+    apart = apart_hz(result, event, asked.fields_t[0])[mine]
+    n = int(mine[np.argmax(apart)])
+    basin = int(np.flatnonzero(states_of(exchange, n) == event + 1)[0])
     pair = [0, event + 1]
     p = exchange.populations[0, group, [0, basin]]
     sites = Sites.from_tensors(
-        result.config.experiment.isotope,
-        tensors.shielding[pair, mine[0]],
-        tensors.efg[pair, mine[0]] if isotope(result.config.experiment.isotope).is_quadrupolar else None,
+        asked.isotope,
+        tensors.shielding[pair, n],
+        tensors.efg[pair, n] if isotope(asked.isotope).is_quadrupolar else None,
         reference=result.config.tensors.reference_ppm,
     )
     hops = ExchangeModel.from_rates({(0, 1): float(exchange.rates[0, group, basin, 0])}, p / p.sum(), 2)
-    return words_of(sites, hops, result.config.experiment.fields_t[0], result.config)
+    return {
+        "regimes": words_of(sites, hops, asked.fields_t[0], result.config),
+        "regimes_of": {"atom": tensors.names[n], "apart_hz": float(apart.max())},
+    }
 
 
 def _motion(result: Result, found: Sampled) -> dict[str, Any]:
-    groups = result.exchange.states if result.exchange is not None else ()
+    groups, how = result.exchange.states if result.exchange is not None else (), result.config.sample
     return {
         "temperature_k": found.kelvin,
         "found_temperature_k": float(found.found_kelvin[0]),
         "found_temperature_stderr_k": float(found.found_kelvin[1]),
         "length_ps": found.length_ps,
         "replicas": found.replicas,
+        "dt_fs": how.dt_fs,
+        "friction_per_ps": how.friction_per_ps,
+        "warmup_ps": how.warmup_ps,
         "spent_ps": [found.spent_ps[g, : int((states >= 0).sum())].tolist() for g, states in enumerate(groups)],
         "averages": "over the moments in each basin; hops between basins are in none of them",
     }
@@ -240,7 +257,8 @@ def _differences(result: Result, field: int) -> list[dict[str, Any]]:
 def _not_known(result: Result) -> list[str]:
     how, found = result.config, []
     if how.motion.hops == "explore":
-        found.append("Minima that the search did not find; images of a minimum by symmetry, which look alike to it.")
+        images = "" if how.motion.symmetry else ", and what symmetry makes of those that it found (motion.symmetry is off)"
+        found.append(f"Minima that the search did not find{images}.")
     else:
         found.append(
             "Minima that were not given and that no proton reaches by crossing its own bridge: none were searched for."
@@ -253,6 +271,11 @@ def _not_known(result: Result) -> list[str]:
         found.append(
             "Fast motion within a basin: tensors are those of the minima, not averages over vibrations and librations, "
             "which shift lines and narrow couplings."
+        )
+    if result.bands:
+        found.append(
+            "Other ways between the same two minima: one path is followed for each pair. A turn by 180 degrees may go "
+            "either way round, over a saddle of its own; where the two are alike the rate is twice as fast (degeneracy 2)."
         )
     if result.bands and not result.recrossed:
         found.append(

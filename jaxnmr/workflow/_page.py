@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from jaxnmr.workflow._crossings import crossing_words
 from jaxnmr.workflow._result import Result
 
 __all__ = ["page_of"]
@@ -13,8 +14,9 @@ __all__ = ["page_of"]
 _FOUR = (
     "A: every nucleus at rest in the first minimum. B: nuclei that hop among the static tensors of the minima. C: nuclei in "
     "the first basin with tensors averaged over the motion there. D: nuclei that hop among averaged tensors. Tensors are "
-    "averaged over the moments in one basin, so that a hop is counted by the exchange alone. All hops are treated exactly, "
-    "the second order of the quadrupole at their true rates."
+    "averaged over the moments in one basin, so that a hop is counted by the exchange alone. A nucleus hops with the events "
+    "of its own group, as a jump process whose rates are those below; the second order of the quadrupole is taken at these "
+    "rates. What events of other groups do to its tensors is left out."
 )
 
 
@@ -30,7 +32,7 @@ def page_of(result: Result, numbers: Mapping[str, Any], origin: Mapping[str, Any
     no_picture = "<p>Pictures need matplotlib: pip install 'jaxnmr[plot]'.</p>"
     show = lambda name: pictures.get(name, "" if pictures else no_picture)  # noqa: E731
     body = [f"<h1>{escape(numbers['formula'])}: {escape(numbers['isotope'])} with and without motion</h1>"]
-    body += [f"<p>{_sentence(numbers)}</p>"]
+    body += [f"<p>{_sentence(numbers)}</p>", f"<p>{_conditions(numbers, origin)}</p>"]
     for f, field in enumerate(numbers["fields_t"]):
         body += [f"<h2>Spectra at {field:g} T</h2>", show(f"spectra {f}")]
     body += [f"<p>{escape(_FOUR)}</p>", _how_they_differ(numbers)]
@@ -40,10 +42,10 @@ def page_of(result: Result, numbers: Mapping[str, Any], origin: Mapping[str, Any
     body += [
         "<h2>Tensors</h2>",
         "<p>Shifts in Haeberlen's convention, |δ<sub>zz</sub> − δ<sub>iso</sub>| largest; |V<sub>zz</sub>| largest. "
-        "Mean of basins: weighted by their populations, what a line shows where hops are much faster than the differences "
-        "(for the coupling itself). The last columns: standard error of an element of the shielding, and of "
+        "Mean of basins: weighted by their populations, what a line shows where the last column says mean tensor. "
+        "The last columns: standard error of an element of the shielding, and of "
         "C_Q, by the committee or by the sampling; "
-        "the slowest correlation time; and the average that such a motion leaves.</p>",
+        "the slowest correlation time, of the motion or of the hops; and the average that such a motion leaves.</p>",
         _table(
             ("atom", "where", "δ_iso / ppm", "ζ / ppm", "η", "C_Q / MHz", "η_Q", "± ppm", "± MHz", "τ / fs", "average"),
             _tensor_rows(numbers["sites"]),
@@ -53,7 +55,7 @@ def page_of(result: Result, numbers: Mapping[str, Any], origin: Mapping[str, Any
         "<h2>What this calculation cannot know</h2>",
         _list(numbers["not_known"]),
         "<h2>Provenance</h2>",
-        _table(("what", "value"), [(k, str(v)) for k, v in origin.items()]),
+        _table(("what", "value"), _origin_rows(origin)),
     ]
     style = (
         "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
@@ -110,7 +112,7 @@ def _events(result: Result, numbers: Mapping[str, Any]) -> list[str]:
         "stay across",
         "in MD / s⁻¹",
         "taken / s⁻¹",
-        "populations",
+        "populations taken",
     )
     rates = [
         (
@@ -122,7 +124,7 @@ def _events(result: Result, numbers: Mapping[str, Any]) -> list[str]:
             f"{r['transmission']:.2f} ± {r['transmission_stderr']:.2f}" if "transmission" in r else "not asked",
             _counted(r),
             f"{r['rate_taken_per_s']:.3g} ({r['rate_taken']})" if "rate_taken" in r else "",
-            ", ".join(f"{p:.3f}" for p in r["populations"]),
+            _populations(r),
         )
         for e in numbers["events"]
         for r in e["rates"]
@@ -131,7 +133,7 @@ def _events(result: Result, numbers: Mapping[str, Any]) -> list[str]:
         f"<p>The exchange takes the rate by {escape(numbers['theory'])}, times the share of crossings that stay across "
         "where that was asked for, or the rate counted in the motion where that is better known, never both.</p>"
     )
-    return [*_found(numbers), first, _table(heads, rates), note, *_regimes(numbers)]
+    return [*_found(numbers), first, *_crossings(numbers), _table(heads, rates), note, *_regimes(numbers)]
 
 
 def _found(numbers: Mapping[str, Any]) -> list[str]:
@@ -149,14 +151,19 @@ def _found(numbers: Mapping[str, Any]) -> list[str]:
 
 def _regimes(numbers: Mapping[str, Any]) -> list[str]:
     rows = [
-        (e["name"], ", ".join(f"{word} beside {scale}" for scale, word in e["regimes"].items() if word != "none"))
+        (
+            e["name"],
+            f"{e['regimes_of']['atom']}: {e['regimes_of']['apart_hz'] / 1e3:.1f} kHz",
+            ", ".join(f"{word} beside {scale}" for scale, word in e["regimes"].items() if word != "none"),
+        )
         for e in numbers["events"]
         if e.get("regimes")
     ]
     if not rows:
         return []
     at = next(e["regimes_at"] for e in numbers["events"] if e.get("regimes"))
-    return [_table(("event", f"hops at {at['field_t']:g} T and {at['temperature_k']:g} K"), rows)]
+    most = "nucleus that it changes most, at the worst orientation"
+    return [_table(("event", most, f"hops at {at['field_t']:g} T and {at['temperature_k']:g} K"), rows)]
 
 
 def _counted(rate: Mapping[str, Any]) -> str:
@@ -197,11 +204,52 @@ def _sentence(numbers: Mapping[str, Any]) -> str:
         return "No event leads to another minimum: there is no exchange, and the spectra A and B are the same."
     first = events[0]
     rates = first["rates"][0]
+    taken, by = rates.get("rate_taken_per_s", rates["rate_per_s"]), rates.get("rate_taken", "htst")
+    shares = rates.get("populations_taken", rates["populations"])
+    how = "counted in the motion" if by == "counted" else f"by {by}"
+    if "transmission" in rates and by != "counted":
+        how += ", times the share of crossings that stay across"
     return escape(
         f"{len(events)} events lead to other minima. The first ({first['name']}): barrier {first['barrier_ev']:.3f} eV, end "
-        f"{first['energy_ev']:+.3f} eV, classical rate {rates['rate_per_s']:.2e} per second at "
-        f"{rates['temperature_k']:g} K, populations {rates['populations'][0]:.3f} and {rates['populations'][1]:.3f}."
+        f"{first['energy_ev']:+.3f} eV, rate {taken:.2e} per second at {rates['temperature_k']:g} K ({how}), populations "
+        f"{shares[0]:.3f} and {shares[1]:.3f}."
     )
+
+
+def _conditions(numbers: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
+    """What the spectra were made with; all of it is in report.json."""
+    config, rate = numbers["config"], numbers["spinning_rate_hz"]
+    asked, motion, reference = config["experiment"], config["sample"], config["tensors"]["reference_ppm"]
+    spins = "at rest" if rate == 0 else f"spinning at {rate:g} Hz" if rate != "inf" else "spinning infinitely fast"
+    width = f"{asked['linewidth_hz']:g} Hz" + (f" and {asked['gaussian_hz']:g} Hz Gaussian" if asked["gaussian_hz"] else "")
+    zero = f"σ_ref {reference:g} ppm" if not isinstance(reference, list) else "δ = {:g} σ + {:g} ppm".format(*reference)
+    parts = [
+        f"{', '.join(f'{b:g}' for b in numbers['fields_t'])} T, {spins}, linewidth {width}, {zero}, "
+        f"{', '.join(f'{t:g}' for t in numbers['temperatures_k'])} K"
+    ]
+    if numbers["motion"]:
+        parts.append(
+            f"molecular dynamics: {motion['replicas']} replicas in each basin, {motion['length_ps']:g} ps with "
+            f"{motion['warmup_ps']:g} ps of warm-up, steps of {motion['dt_fs']:g} fs, friction "
+            f"{motion['friction_per_ps']:g} /ps"
+        )
+    names = [f"{what} {model['file'] or 'given in Python'}" for what, model in origin.get("models", {}).items()]
+    parts.append(f"{numbers['n_atoms']} atoms, {', '.join([str(config['structure']['file']), *names])}")
+    return escape("; ".join(parts) + ".")
+
+
+def _populations(rate: Mapping[str, Any]) -> str:
+    """As the exchange has them: of all the group's minima, where these are more than the event's two."""
+    whole = rate.get("populations_of_group", ())
+    if len(whole) > 2:
+        return ", ".join(f"{k}: {p:.3f}" for k, p in zip(rate["minima_of_group"], whole, strict=True))
+    return ", ".join(f"{p:.3f}" for p in rate.get("populations_taken", rate["populations"]))
+
+
+def _crossings(numbers: Mapping[str, Any]) -> list[str]:
+    """How protons cross together, of each kind of event."""
+    told = dict.fromkeys(crossing_words(e["crossing"]) for e in numbers["events"] if e["crossing"] is not None)
+    return [f"<p>The protons' way is {escape(words)}</p>" for words in told]
 
 
 def _tensor_rows(sites: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -210,15 +258,29 @@ def _tensor_rows(sites: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         for basin in site["basins"]:
             error = basin.get("shielding_element_error_ppm")
             rows.append(_row(site["atom"], f"minimum {basin['minimum']}", basin, error, basin.get("cq_error_hz")))
-            for moved in basin["averaged"]:
+            for moved in basin["motion_averages"]:
                 where = f"in basin {basin['minimum']}, {moved['temperature_k']:g} K"
                 row = _row(site["atom"], where, moved, moved["shielding_element_stderr_ppm"], moved.get("cq_stderr_hz"))
                 time = moved["correlation_time_fs"]
                 rows.append((*row[:-2], "" if time is None else f"{time:.0f}", moved["average_that_holds"]))
         rows += [
-            _row(site["atom"], f"mean of basins, {a['of']}, {a['temperature_k']:g} K", a, None) for a in site["averaged"]
+            (*_row(site["atom"], f"mean of basins, {a['of']}, {a['temperature_k']:g} K", a, None)[:-2], *_rule(a))
+            for a in site["mean_of_basins"]
         ]
     return rows
+
+
+def _rule(mean: Mapping[str, Any]) -> tuple[str, str]:
+    """Time of the slowest exchange, fs, and the average that it leaves."""
+    return f"{1e15 / mean['slowest_exchange_per_s']:.3g}", mean["average_that_holds"]
+
+
+def _origin_rows(origin: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [(key, str(value)) for key, value in origin.items() if key != "models"]
+    return rows + [
+        (what, f"{model['file'] or 'given in Python'}; the digest is of {model['sha256_of']}")
+        for what, model in origin.get("models", {}).items()
+    ]
 
 
 def _row(

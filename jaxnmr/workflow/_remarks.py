@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from jaxnmr.isotopes import isotope
+from jaxnmr.workflow._beyond import images_in_step, left_out
 from jaxnmr.workflow._combined import MOST
+from jaxnmr.workflow._crossings import crossing_of, crossing_words
 from jaxnmr.workflow._result import Result
 
 __all__ = ["remarks_of"]
@@ -20,7 +22,8 @@ def remarks_of(result: Result) -> tuple[str, ...]:
             found.append(
                 f"event {k}: the ways down from the saddle end elsewhere than in the two minima; there may be more."
             )
-    found += [*_lowest(result), *_jumps(result), *_quantum(result), *_crossings(result), *_motion(result)]
+    for part in (_lowest, _jumps, _quantum, _together, images_in_step, left_out, _crossings, _motion):
+        found += part(result)
     for each in result.spectra:
         found += each.remarks
     return tuple(dict.fromkeys(found))
@@ -60,6 +63,16 @@ def _quantum(result: Result) -> list[str]:
                 f"event {k}: with zero-point energies the saddle lies {-rates.zero_point_barrier_ev[column]:.3f} eV below "
                 "the first minimum: harmonic quantum rates mean nothing here, and the classical one is of classical nuclei."
             )
+    return found
+
+
+def _together(result: Result) -> list[str]:
+    """How protons of one event cross, and that no way with one of them across was looked for."""
+    found = []
+    for k, band in zip(result.used, result.bands, strict=True):
+        crossing = crossing_of(band)
+        if crossing is not None and (result.ends is None or int(result.ends.same_as[k]) == k):
+            found.append(f"event {k}: {crossing_words(crossing)}")
     return found
 
 

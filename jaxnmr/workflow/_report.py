@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxnmr.saving import written_aside
 from jaxnmr.spectrum import Spectrum
+from jaxnmr.workflow._asked import models_of
 from jaxnmr.workflow._compare import Comparison
 from jaxnmr.workflow._numbers import numbers_of
 from jaxnmr.workflow._page import page_of
@@ -35,6 +36,8 @@ def write_report(
         measured: a spectrum with scaled lines, as `compared` gives it.
     """
     folder, numbers = result.folder, numbers_of(result, () if measured is None else measured[1])
+    origin = {**origin, "models": models_of(result.config, origin)}
+    origin["atoms_sha256_of"] = "elements, periodicity, positions and cell, as they were read"
     made = [f"minimum-{k}.extxyz" for k in range(1 + (0 if result.ends is None else len(result.ends.names)))]
     made += [f"saddle-{k}.extxyz" for k in sorted({int(result.ends.same_as[k]) for k in result.used} if result.ends else ())]
     for f, field in enumerate(result.config.experiment.fields_t):

@@ -21,7 +21,10 @@ _V_ZZ = float(np.sqrt(6 / 5))
 
 
 def sites_of(result: Result) -> list[dict[str, Any]]:
-    """Each nucleus: its tensors in each of its basins, at rest and averaged, and their averages over the basins."""
+    """Each nucleus: its tensors in each of its basins, at rest and averaged, and their averages over the basins.
+
+    Keys "averaged" are of earlier reports: the same lists as "motion_averages" of a basin and "mean_of_basins" of a site.
+    """
     tensors, exchange = result.tensors, result.exchange
     if tensors is None or exchange is None:
         return []
@@ -49,23 +52,22 @@ def sites_of(result: Result) -> list[dict[str, Any]]:
                 for found in result.sampled
                 if np.isfinite(found.shielding[state, n]).all()
             ]
-            basins.append({"minimum": int(state)} | row | {"averaged": moved})
+            basins.append({"minimum": int(state)} | row | {"motion_averages": moved, "averaged": moved})
         averages = []
         for t, kelvin in enumerate(result.config.experiment.temperatures_k if group >= 0 else ()):
             p = exchange.populations[t, group, : len(states)]
             for found in (None, *result.sampled[t : t + 1]):
-                parts = shift, coupling
-                if found is not None:
-                    if not np.isfinite(found.shielding[states, n]).all():
-                        continue
-                    fast = both(found.shielding[states, n], found.efg[states, n])
-                    mean = [None if part is None else np.tensordot(p, part, 1) for part in fast]
-                else:
-                    mean = [None if part is None else np.tensordot(p, part[states, n], 1) for part in parts]
+                of = tensors if found is None else found
+                if not np.isfinite(of.shielding[states, n]).all():
+                    continue
+                parts = both(of.shielding[states, n], of.efg[states, n])
+                mean = [None if part is None else np.tensordot(p, part, 1) for part in parts]
                 head = {"temperature_k": kelvin, "of": "minima" if found is None else "averaged tensors"}
                 head |= {"populations": p.tolist(), "rates_per_s": exchange.rates[t, group, 1 : len(states), 0].tolist()}
-                averages.append(head | _parameters(*mean))
-        rows.append({"atom": name, "group": None if group < 0 else group, "basins": basins, "averaged": averages})
+                out = exchange.rates[t, group][: len(states), : len(states)]
+                averages.append(head | _parameters(*mean) | _rule(result, parts, mean, p, out))
+        whose = {"atom": name, "group": None if group < 0 else group, "basins": basins}
+        rows.append(whose | {"mean_of_basins": averages, "averaged": averages})
     return rows
 
 
@@ -97,6 +99,35 @@ def _moved(result: Result, found: Sampled, state: int, n: int, both: Any) -> dic
     return head | _parameters(shift, coupling) | tail
 
 
+def _rule(result: Result, parts: Any, mean: Any, p: np.ndarray, out: np.ndarray) -> dict[str, Any]:
+    """Which average of the basins holds: the slowest of the hops beside the Larmor frequency and the differences.
+
+    Args:
+        result: a run.
+        parts: shift, ppm, and coupling, Hz, in each basin.
+        mean: of these.
+        p: shares of the basins.
+        out: [i, j] from basin j to i, s⁻¹.
+    """
+    root = np.sqrt(np.maximum(p, 1e-30))
+    # Symmetric by detailed balance. Basins that no jump joins decay never.
+    even = (np.diag(out.sum(axis=0)) - out) * root / root[:, None]
+    slowest = float(max(np.linalg.eigvalsh((even + even.T) / 2)[1], 1e-30))
+    ppm, hz = (
+        0.0 if part is None else float(np.sqrt(np.tensordot(p, np.mean((part - m) ** 2, axis=(-1, -2)), 1)))
+        for part, m in zip(parts, mean, strict=True)
+    )
+    asked = result.config.experiment
+    cq = 0.0 if mean[1] is None else float(quadrupole_parameters(mean[1]).c_q)
+    rule = averaging(1e15 / slowest, max(asked.fields_t), asked.isotope, ppm, hz, cq)
+    return {
+        "slowest_exchange_per_s": slowest,
+        "omega_0_tau": _number(rule.larmor),
+        "splitting_tau": _number(rule.splitting),
+        "average_that_holds": rule.rule,
+    }
+
+
 def _hz_per_au(nucleus: str) -> float:
     return abs(float(np.asarray(efg_to_coupling(np.eye(3), nucleus))[0, 0]))
 
@@ -118,8 +149,10 @@ def _number(value: Any) -> float | None:
 
 def _parameters(shift: Any, coupling: Any) -> dict[str, Any]:
     parts = haeberlen(shift)
-    found = {"shift_ppm": float(parts.delta_iso), "zeta_ppm": float(parts.zeta), "eta": float(parts.eta)}
+    found: dict[str, Any] = {"shift_ppm": float(parts.delta_iso), "zeta_ppm": float(parts.zeta), "eta": float(parts.eta)}
+    found["shift_tensor_ppm"] = np.asarray(shift).tolist()
     if coupling is not None:
         quadrupole = quadrupole_parameters(coupling)
         found |= {"cq_hz": float(quadrupole.c_q), "eta_q": float(quadrupole.eta_q)}
+        found["coupling_tensor_hz"] = np.asarray(coupling).tolist()
     return found
