@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnmr.dynamics import Path, Surface, Vibrations, dimer, fingerprint, minimise, nearest_image, neb, vibrations
+from jaxnmr.dynamics import Path, SearchError, Surface, Vibrations, dimer, fingerprint, minimise, nearest_image, neb, vibrations
 from jaxnmr.structure import ELEMENTS
 from jaxnmr.workflow._combined import Combined, grouped
 from jaxnmr.workflow._config import Motion
@@ -15,7 +15,7 @@ from jaxnmr.workflow._hops import Event
 from jaxnmr.workflow._records import Band, Ends, Point, Relaxed
 from jaxnmr.workflow._refine import Top, columns_to, refined
 
-__all__ = ["FORCE", "between", "point_at", "relaxed", "settled", "vibrations_of"]
+__all__ = ["FORCE", "between", "check_joined", "point_at", "relaxed", "settled", "vibrations_of"]
 
 # Vibrations of 50 cm⁻¹ are right to a few per cent at points that are stationary to so much, eV/Å.
 FORCE = 5e-4
@@ -154,6 +154,36 @@ def between(
         crossing,
         int(path.evaluations) + top.evaluations,
     )
+
+
+def check_joined(ends: Ends, bands: Mapping[int, Band]) -> None:
+    """Refuse saddles whose ways down end elsewhere than in the two minima of their events.
+
+    Where nobody has looked nothing is known, and nothing refused.
+
+    Args:
+        ends: minima.
+        bands: by the number of the event.
+
+    Raises:
+        SearchError: one of them; the message says what to do.
+    """
+    found = []
+    for k, band in bands.items():
+        if band.joins or not band.sides_ev:
+            continue
+        # Zero has no sign.
+        sides = " and ".join(f"{round(side, 3) + 0.0:.3f}" for side in band.sides_ev)
+        found.append(
+            f"event {k} ({ends.names[k]}): the ways down from its saddle ({band.barrier_ev:.3f} eV) end in minima at "
+            f"{sides} eV, and not in the first (0 eV) and the event's own ({round(float(ends.energies[k]), 3) + 0.0:.3f} eV)"
+        )
+    if found:
+        raise SearchError(
+            f"{'; '.join(found)}. Such a saddle's rate is not the event's: take more motion.images, or give the minimum "
+            'that lies between among motion.ends; motion.unjoined = "keep" takes the rate as it is.',
+            dict(bands),
+        )
 
 
 def forces_to(told: Callable[[str], None], what: str = "") -> Callable[[int, int, float], None]:

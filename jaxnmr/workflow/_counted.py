@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxnmr.units import SPEED_OF_LIGHT
 from jaxnmr.workflow._config import Rates
 from jaxnmr.workflow._records import Ends, ExchangeOfNuclei, Sampled
 
-__all__ = ["with_counts"]
+__all__ = ["slowed_by", "with_counts"]
 
 rates: Any = import_module("jaxnmr.exchange.rates")
 
@@ -20,7 +21,31 @@ rates: Any = import_module("jaxnmr.exchange.rates")
 _JUMPS = 5
 
 
-def with_counts(exchange: ExchangeOfNuclei, sampled: Sequence[Sampled], ends: Ends, how: Rates) -> ExchangeOfNuclei:
+def slowed_by(friction_per_ps: float, imaginary_per_cm: np.ndarray) -> np.ndarray:
+    r"""By how much of itself the thermostat's friction lowers the rate across each saddle, $1 - \kappa$.
+
+    $$\kappa = \sqrt{1 + (\gamma/2\omega)^2} - \gamma/2\omega$$
+
+    with ω the angular frequency of the barrier.
+
+    Args:
+        friction_per_ps: γ.
+        imaginary_per_cm: of each saddle, negative.
+
+    References:
+        Kramers, Physica 7, 284 (1940).
+    """
+    half = 1e12 * friction_per_ps / (4 * np.pi * 100 * SPEED_OF_LIGHT * np.abs(imaginary_per_cm))
+    return 1 + half - np.sqrt(1 + half**2)
+
+
+def with_counts(
+    exchange: ExchangeOfNuclei,
+    sampled: Sequence[Sampled],
+    ends: Ends,
+    how: Rates,
+    slowed: np.ndarray | None = None,
+) -> ExchangeOfNuclei:
     """The exchange with rates and shares that the motion has counted, where it knows them better than the saddle.
 
     Rates and shares are the likeliest under detailed balance (`jaxnmr.rates.rates_of_counts`; for two basins k = N / T).
@@ -28,16 +53,19 @@ def with_counts(exchange: ExchangeOfNuclei, sampled: Sequence[Sampled], ends: En
     averaged tensors are of the moments in one basin, so that no hop counts twice.
 
     Motion and saddle are of one surface, so that an error of the barrier changes both alike: what counts is how
-    well each knows the rate of that surface, `rates.saddle_error` for the saddle's.
+    well each knows the rate of that surface, `rates.saddle_error` for the saddle's. The motion has a thermostat, whose
+    friction slows the crossing of flat barriers (`slowed_by`); what that may take counts as an error of the rate.
 
     Args:
         exchange: with the saddles' rates.
         sampled: at each temperature; none without sampling.
         ends: minima and groups.
         how: the theory, and whether to look at counts: motion is classical, so quantum rates are left as they are.
+        slowed: relative error that friction makes in the rate of each event, (event,); None for no friction.
     """
     if how.counted == "never" or how.theory != "htst" or not sampled:
         return exchange
+    slowed = np.zeros(len(ends.names)) if slowed is None else slowed
     populations, out, counted = exchange.populations.copy(), exchange.rates.copy(), exchange.counted.copy()
     kinds: dict[tuple[int, ...], list[int]] = {}
     for g, states in enumerate(exchange.states):
@@ -56,7 +84,8 @@ def with_counts(exchange: ExchangeOfNuclei, sampled: Sequence[Sampled], ends: En
             except ValueError:  # basins that no jumps join
                 continue
             seen = best.rates > 0
-            error = float((best.stderr[seen] / best.rates[seen]).max())
+            # By so much friction makes each way slower than it is; no more of the sampling would mend that.
+            error = float((best.stderr[seen] / best.rates[seen]).max() + np.max(slowed[list(kind)]))
             if error >= how.saddle_error:
                 continue
             shares, wrong = best.populations, best.population_stderr / best.populations

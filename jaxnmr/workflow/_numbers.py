@@ -281,6 +281,13 @@ def _not_known(result: Result) -> list[str]:
         found.append(
             "Recrossing of the saddle: rates.recrossing_pairs is 0, so that every crossing counts as one that stays."
         )
-    if any(len(each.low) for each in result.spectra) and how.uncertainty.barrier_ev == 0:
-        found.append("The barrier's error: the band was drawn without it, since uncertainty.barrier_ev is 0.")
+    if any(len(each.low) for each in result.spectra):
+        for key, what in (
+            ("barrier_ev", "The barrier's error"),
+            ("energy_ev", "The error of the minima's energies, and so of populations"),
+            ("rate_error", "The error of harmonic rates on their own surface"),
+        ):
+            if result.bands and getattr(how.uncertainty, key) == 0:
+                found.append(f"{what}: the band was drawn without it, since uncertainty.{key} is 0.")
+        found.append("The error of the shifts' reference, tensors.reference_ppm: the band was drawn without it.")
     return [*found, *_ALWAYS]

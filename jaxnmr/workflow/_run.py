@@ -13,15 +13,15 @@ import numpy as np
 from jaxnmr._version import __version__
 from jaxnmr.errors import near
 from jaxnmr.structure import symmetries
-from jaxnmr.workflow._atoms import FORCE, between, point_at, relaxed, settled, vibrations_of
+from jaxnmr.workflow._atoms import FORCE, between, check_joined, point_at, relaxed, settled, vibrations_of
 from jaxnmr.workflow._averages import averages_of
 from jaxnmr.workflow._basins import gauges
 from jaxnmr.workflow._combined import combined
 from jaxnmr.workflow._compare import compared_or_why
 from jaxnmr.workflow._config import RunConfig
 from jaxnmr.workflow._cost import STAGES
-from jaxnmr.workflow._counted import with_counts
-from jaxnmr.workflow._event_images import images_of
+from jaxnmr.workflow._counted import slowed_by, with_counts
+from jaxnmr.workflow._event_images import images_of, said_of_images
 from jaxnmr.workflow._explore import NEAR, explored
 from jaxnmr.workflow._folder import Kept, Step, Store, digest_of_array, digest_of_record, locked, same_material
 from jaxnmr.workflow._hops import moved_groups
@@ -84,8 +84,10 @@ def run(
         What was made; report.html, report.json, CSV and structures lie in `config.output.folder`.
 
     Raises:
-        ValueError: bad input, a folder of another material or in use.
-        SearchError: a minimum or saddle that was not reached; what was made before is kept.
+        ValueError: bad input, a folder of another material or in use; or a stage that found numbers without sense, as a rate
+            faster than any nucleus moves, and then what was made before is kept.
+        SearchError: a minimum or saddle that was not reached, or a saddle that joins other minima than its event's
+            (`motion.unjoined`); what was made before is kept.
         MotionError: molecular dynamics that went wrong; likewise.
         OSError: a file that cannot be written, as on a full disk; likewise.
     """
@@ -151,10 +153,12 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
         here = elsewhere(structure, before)
         events = moved_groups(here, [elsewhere(structure, place) for place in found.record.positions], NEAR)
         start = start | {"explore": found.digest}
-    if events and config.motion.symmetry:
-        # What one molecule does its equivalents do as well.
-        home = elsewhere(structure, before)
-        events, start = images_of(home, events, symmetries(home)), start | {"symmetry": True}
+    if config.motion.symmetry and not all(event.bridges for event in events):
+        # What one molecule does its equivalents do as well. Ends lie about the relaxed minimum, whose symmetry counts.
+        home, rest, given = elsewhere(structure, before), elsewhere(structure, first.record.positions), events
+        operations = symmetries(rest)
+        events, start = images_of(home, given, operations), start | {"symmetry": True}
+        store.heard.extend(said_of_images(rest, given, events, operations, bool(config.motion.ends)))
     if last < STAGES.index("ends"):
         return result
 
@@ -186,6 +190,9 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
         elsewhere(structure, bands[k].record.saddle).write(store.folder / f"saddle-{k}.extxyz")
     of = {k: int(minima.same_as[k]) for k in used}
     result = replace(result, bands=tuple(bands[of[k]].record for k in used))
+    if config.motion.unjoined == "refuse":
+        # After all are kept, so that nothing has to be made again.
+        check_joined(minima, {k: kept.record for k, kept in bands.items()})
     if last < STAGES.index("vibrations"):
         return result
 
@@ -280,7 +287,10 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
     depends |= {"nuclei": tensors.record.nuclei, "how": config.sample.model_dump(), "isotope": config.experiment.isotope}
     told = gauges(first.record.positions, before, minima, events, used)
     averages = averages_of(config, inputs, store, depends, told, first.record, minima, tensors.record, exchange.record)
-    hops = with_counts(exchange.record, [kept.record for kept in averages], minima, config.rates)
+    slowed = np.zeros(len(minima.names))
+    if rates is not None:
+        slowed[list(used)] = slowed_by(config.sample.friction_per_ps, rates.record.imaginary_per_cm)
+    hops = with_counts(exchange.record, [kept.record for kept in averages], minima, config.rates, slowed)
     result = replace(result, sampled=tuple(kept.record for kept in averages), exchange=hops)
     if last < STAGES.index("spectra"):
         return result
@@ -291,13 +301,23 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
     conditions |= {"exchange": digest_of_record(hops)}
     conditions |= {"sampled": [kept.digest for kept in averages], "errors": config.uncertainty.model_dump()}
     conditions |= {"t": temperatures, "same": minima.same_as.tolist()}
+    conditions |= {"recrossing": [kept.digest for kept in crossings.values()]}
+    recrossing = np.zeros((len(temperatures), 1 + len(minima.names)))
+    for k, each in zip(used, result.recrossed, strict=False):
+        recrossing[:, 1 + k] = each.stderr / each.value
     spectra = tuple(
         store.step(
             f"spectra-{k}",
             SpectraAtField,
             conditions | {"field": field},
             lambda field=field: spectra_at(
-                field, tensors.record, result.sampled, hops, np.append(0, 1 + minima.same_as), config
+                field,
+                tensors.record,
+                result.sampled,
+                hops,
+                np.append(0, 1 + minima.same_as),
+                config,
+                recrossing=recrossing,
             ),
         ).record
         for k, field in enumerate(config.experiment.fields_t)

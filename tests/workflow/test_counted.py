@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxnmr.workflow._config import Rates
-from jaxnmr.workflow._counted import with_counts
+from jaxnmr.workflow._counted import slowed_by, with_counts
 from jaxnmr.workflow._records import Ends, ExchangeOfNuclei, Sampled
 
 K, SHARES, TIME = 4e11, np.array([0.6, 0.4]), 500.0  # s⁻¹, and ps in all of each group
@@ -94,3 +94,24 @@ def test_jumps_past_the_first_basin_are_counted():
     taken = with_counts(of, [found], minima, Rates())
     np.testing.assert_allclose(taken.rates[0, 0, 1:, 0], 0.5e12)
     assert taken.rates[0, 0, 1, 2] == 0
+
+
+def test_friction_that_takes_much_of_the_rate_is_an_error():
+    """Kramers: nothing of a proton's 1200 cm⁻¹ at 5 /ps, a quarter at 50 cm⁻¹; the half of a strong friction's is γ/ω."""
+    slowed = slowed_by(5.0, np.array([-1200.0, -50.0, -1.0]))
+    omega = 2 * np.pi * 2.998e10 * np.array([1200.0, 50.0, 1.0])
+    kappa = np.sqrt(1 + (5e12 / 2 / omega) ** 2) - 5e12 / 2 / omega
+    np.testing.assert_allclose(slowed, 1 - kappa, rtol=1e-3)
+    assert slowed[0] < 0.02 < 0.2 < slowed[1] < 0.25 and 1 - slowed[2] == pytest.approx(omega[2] / 5e12, rel=0.01)
+    before, one = exchange(), motion(np.random.default_rng(0))
+    free = with_counts(before, [one], ends(), Rates())
+    found = with_counts(before, [one], ends(), Rates(), slowed[[1, 1]])
+    np.testing.assert_allclose(found.counted[..., 0], free.counted[..., 0] + slowed[1])
+    np.testing.assert_array_equal(found.rates, free.rates)
+    # Kept where the thermostat makes the counts worse than the saddle.
+    found = with_counts(before, [one], ends(), Rates(saddle_error=0.2), slowed[[1, 1]])
+    np.testing.assert_array_equal(found.rates, before.rates)
+    assert np.isnan(found.counted).all()
+    # Each kind by its own saddle.
+    found = with_counts(before, [one], ends((0, 1)), Rates(saddle_error=0.2), slowed[[0, 1]])
+    assert np.isfinite(found.counted[0, 0]).all() and np.isnan(found.counted[0, 1]).all()

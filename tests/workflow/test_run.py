@@ -1,13 +1,17 @@
 """The whole chain on a toy with a closed form; taking it up again; what refuses to start."""
 
+import dataclasses
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxnmr as jn
 from jaxnmr.workflow import RunConfig, Step, plan, prepared
+from jaxnmr.workflow._atoms import check_joined
 from jaxnmr.workflow._folder import locked
+from jaxnmr.workflow._remarks import remarks_of
 
 from . import toy
 
@@ -276,3 +280,32 @@ def test_bad_input(tmp_path, changes, words):
         changes = changes | {"motion__ends": [tmp_path / name for name in changes["motion__ends"]]}
     with pytest.raises(ValueError, match=words):
         made(toy.config(tmp_path, **changes))
+
+
+def three_wells():
+    """Minima at the toy's ends and one between, eV: the saddle on the way is that of half of it."""
+    return jn.dynamics.Surface(
+        lambda r: 0.15 * (1 - jnp.cos(4 * jnp.pi * r[1, 0])) + 5.0 * ((r[1, 1] - 1) ** 2 + r[1, 2] ** 2),
+        species=("C", "H"),
+        fixed=(True, False),
+    )
+
+
+def test_a_saddle_of_another_jump_stops_the_run(tmp_path):
+    """Said with the minima that it joins and what to do, with all that was made kept; taken as it is where that is asked."""
+    words = r"event 0 \(.*\(0\.300 eV\) end in minima at 0\.000 and 0\.000 eV.*motion\.images.*motion\.ends"
+    for _ in range(2):
+        told: list[Step] = []
+        with pytest.raises(jn.dynamics.SearchError, match=words):
+            jn.run(toy.config(tmp_path), potential=three_wells(), tensors=toy.Tensors(), progress=told.append)
+    assert told[-1] == Step("saddles-0", "kept")
+    kept = toy.config(tmp_path, motion__unjoined="keep")
+    found = jn.run(kept, potential=three_wells(), tensors=toy.Tensors(), until="rates", progress=told.append)
+    assert [s.name for s in told if s.state == "done" and s.name.startswith("saddles")] == []
+    assert not found.bands[0].joins and found.rates.barrier_ev[0] == pytest.approx(0.3, abs=1e-4)
+    assert any("end elsewhere" in remark for remark in remarks_of(found))
+    # Where nobody looked nothing is refused.
+    band = dataclasses.replace(found.bands[0], sides_ev=())
+    check_joined(found.ends, {0: band})
+    with pytest.raises(jn.dynamics.SearchError):
+        check_joined(found.ends, {0: found.bands[0]})
