@@ -70,13 +70,16 @@ def run(path: Path, until: str | None, *, force: bool, dry_run: bool, x64: bool,
 
         try:
             result = run_chain(config, until=until, force=force, progress=progress)
-        except (SearchError, MotionError) as error:
+        except (SearchError, MotionError, ValueError) as error:
+            # Input was read and checked before the first stage: what a stage refuses, it found out itself.
+            if isinstance(error, ValueError) and not clock.stage:
+                raise
             write(f"stopped in {clock.stage}: {one_line(error)}")
             raise typer.Exit(3) from None
-        except (ValueError, OSError) as error:
-            # Said on stderr by whoever called; what is refused before the first stage belongs to no run.
+        except OSError as error:
+            # Said on stderr by whoever called.
             if clock.stage:
-                keep(f"stopped in {clock.stage}: {one_line(getattr(error, 'strerror', None) or error)}")
+                keep(f"stopped in {clock.stage}: {one_line(error.strerror or error)}")
             raise
         finally:
             for text in heard:

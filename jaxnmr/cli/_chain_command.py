@@ -26,8 +26,8 @@ def run(
     until: Annotated[
         str | None,
         typer.Option(
-            help="Last stage: relax, explore, ends, saddles, vibrations, rates, tensors, exchange, sample, spectra or "
-            "report.",
+            help="Last stage: relax, explore, ends, saddles, vibrations, rates, recrossing, tensors, exchange, sample, "
+            "spectra or report.",
             show_default=False,
         ),
     ] = None,
@@ -43,8 +43,9 @@ def run(
     Stages are kept in the folder output.folder: a run that was stopped goes on where it was, and a changed input makes only
     what depends on it anew. The folder gets report.html, report.json, CSV of the spectra, the structures, and log.txt.
 
-    Exit status: 0 when done, 1 where a package is missing, 2 for bad input or a folder in use, 3 where a minimum or saddle
-    was not reached, or the motion went wrong (what was made before is kept, and log.txt names the stage).
+    Exit status: 0 when done, 1 where a package is missing, 2 for bad input, a folder in use or a full disk, 3 where a stage
+    came to no end: a minimum or saddle was not reached, the motion went wrong, numbers make no sense (what was made before
+    is kept, and log.txt names the stage).
     """
     began = BEGAN.get() or time.perf_counter()
     with plainly("run"):

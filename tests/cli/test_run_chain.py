@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import inspect
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +12,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jaxnmr.cli import _chain, _main
+from jaxnmr.cli import _chain, _chain_command, _main
 from jaxnmr.dynamics import Surface
 from jaxnmr.errors import warn
-from jaxnmr.workflow import RunConfig, seconds_of_a_call
+from jaxnmr.workflow import STAGES, RunConfig, seconds_of_a_call
 
 from ..workflow import toy
 
@@ -87,16 +88,18 @@ class Failing(toy.Tensors):
 
 @pytest.mark.filterwarnings("default::jaxnmr.errors.JaxnmrWarning")
 def test_whatever_stops_a_stage_is_in_the_log(tmp_path, monkeypatch):
-    """ValueError and OSError with the stage's name, and the warnings before; one line on stderr, status 2."""
+    """ValueError and OSError with the stage's name, and the warnings before; one line on stderr, status 3 and 2."""
     path = written(tmp_path, TOML.replace('motion = { ends = ["end.extxyz"], images = 5 }', ""))
     command, chain, log = ["run", str(path), "--until", "tensors"], _chain.run_chain, tmp_path / "run" / "log.txt"
-    errors = (ValueError("no tensors today"), OSError(errno.ENOSPC, "No space left on device"))
-    for error, words in zip(
-        errors, ("no tensors today", "No space left on device, in stage tensors of the run"), strict=True
+    full = "No space left on device, in stage tensors of the run"
+    for error, status, words, said in (
+        (ValueError("no tensors today"), 3, "no tensors today", "stopped in tensors: no tensors today"),
+        (OSError(errno.ENOSPC, "No space left on device"), 2, full, f"jaxnmr run: {full}"),
     ):
         monkeypatch.setattr(_chain, "run_chain", functools.partial(chain, potential=toy.surface(), tensors=Failing(error)))
         refused = runner.invoke(_main.app, command)
-        assert refused.exit_code == 2 and refused.output.strip().split("\n")[-1].startswith(f"jaxnmr run: {words}")
+        assert refused.exit_code == status
+        assert [line.startswith(said) for line in refused.output.strip().split("\n")].count(True) == 1
         last = log.read_text().strip().split("\n")[-2:]
         assert f" stopped in tensors: {words}" in last[0] and last[1].endswith(" warning: it may fail")
     monkeypatch.setattr(_chain, "run_chain", functools.partial(chain, potential=toy.surface(), tensors=Failing(None)))
@@ -120,6 +123,30 @@ def test_bad_input_is_one_line(tmp_path, text, words):
     refused = runner.invoke(_main.app, ["run", str(written(tmp_path, text))])
     assert refused.exit_code == 2 and words in refused.output
     assert refused.output.count("\n") == 1
+
+
+def test_a_folder_of_other_atoms_is_bad_input(tmp_path, injected):
+    """Refused before the first stage, with status 2, and no stage is named."""
+    path = written(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "material.txt").write_text("Si O O\n")
+    refused = runner.invoke(_main.app, ["run", str(path)])
+    assert refused.exit_code == 2 and "holds a run of other atoms" in refused.output and "stopped in" not in refused.output
+
+
+def test_a_rate_without_sense_is_no_bad_input(tmp_path, injected):
+    """Trajectories that have all come back say nothing of a rate: status 3, and the stages before are kept."""
+    rates = "\nrates = { recrossing_pairs = 200, recrossing_fs = 40.0 }\nsample = { dt_fs = 0.2 }\n"
+    path = written(tmp_path, TOML + rates)
+    failed = runner.invoke(_main.app, ["run", str(path), "--until", "recrossing"])
+    assert failed.exit_code == 3 and "stopped in recrossing-0: rates.recrossing_fs: after 40 fs" in failed.output
+    assert (tmp_path / "run" / "stages" / "rates.npz").exists()
+
+
+def test_help_names_every_stage():
+    """Of those that --until takes."""
+    text = inspect.get_annotations(_chain_command.run, eval_str=True)["until"].__metadata__[0].help
+    assert [word.strip(",.") for word in text.removeprefix("Last stage: ").replace(" or", "").split()] == list(STAGES)
 
 
 def test_dry_run_counts(tmp_path, monkeypatch):
