@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from jaxnmr.compiling import exact_products
 from jaxnmr.dynamics._band import Spring, String, band_gradient, respaced, tangents
 from jaxnmr.dynamics._optimisers import LBFGS, Optimiser, largest
-from jaxnmr.dynamics._parts import Progress, in_parts
+from jaxnmr.dynamics._parts import BAND_PART, Progress, in_parts
 from jaxnmr.dynamics._rigid import Rigid, rigid_motions, rigid_projector
 from jaxnmr.dynamics._status import CONVERGED, MAX_STEPS, NOT_FINITE, OVERFLOW, Status, status_of
 from jaxnmr.dynamics._surface import Surface
@@ -145,14 +145,18 @@ def relaxed(
     climb: bool,
     kind: Rigid,
     progress: Progress | None = None,
+    before: int = 0,
 ) -> Path:
-    """Bands (band, image, atom, dimension) side by side, each until it is converged, out of steps, or beaten by another."""
+    """Bands (band, image, atom, dimension) side by side, each until it is converged, out of steps, or beaten by another.
+
+    Who listens hears of the best band, as `lowest_of` chooses it; `before` are steps made before.
+    """
     carry = _begun(surface, neighbors, bands, ends, optimiser)
 
     def advance(carry: Any, limit: Any) -> tuple[Any, Path, Any]:
         return _advanced(surface, neighbors, carry, method, optimiser, goals, jnp.asarray(limit, jnp.int32), climb, kind)
 
-    return in_parts(advance, carry, max_steps, progress)
+    return in_parts(advance, carry, max_steps, progress, before, BAND_PART)
 
 
 @eqx.filter_jit
@@ -206,7 +210,8 @@ def _advanced(
         return Path(path, energies, -across, largest(across), climbing, used, made - 1, code, None, around)
 
     found = eqx.filter_vmap(ended)(made, path, energies, across, climbing, code, arrays)
-    return carry, found, (~jnp.any(unfinished(carry)), jnp.max(found.steps), jnp.min(found.max_force))
+    best = lowest_of(found.energies, found.code)
+    return carry, found, (~jnp.any(unfinished(carry)), jnp.max(found.steps), found.max_force[best])
 
 
 def _beaten(steps: Array, energies: Array, code: Array) -> Array:
@@ -221,12 +226,12 @@ def _beaten(steps: Array, energies: Array, code: Array) -> Array:
     return done[best] & ~done & late & above
 
 
-def lowest_of(energies: Array, code: Array) -> int:
+def lowest_of(energies: Array, code: Array) -> Int[Array, ""]:
     """Which of several bands has the lowest top: among those that converged, else among those that are finite."""
     tops = jnp.max(energies, axis=1)
     ended = jnp.where(code == CONVERGED, tops, jnp.inf)
-    finite = jnp.where(code == NOT_FINITE, jnp.inf, tops)
-    return int(jnp.argmin(jnp.where(jnp.any(code == CONVERGED), ended, finite)))
+    finite = jnp.where((code == NOT_FINITE) | ~jnp.isfinite(tops), jnp.inf, tops)
+    return jnp.argmin(jnp.where(jnp.any(code == CONVERGED), ended, finite))
 
 
 def _stepper(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -15,6 +16,7 @@ from jaxnmr.dynamics._hessian import dense_hessian, lowest_modes
 from jaxnmr.dynamics._implicit import settled
 from jaxnmr.dynamics._minimise import Minimum, minimise
 from jaxnmr.dynamics._optimisers import LBFGS, largest
+from jaxnmr.dynamics._parts import Progress, in_parts
 from jaxnmr.dynamics._rigid import Rigid, rigid_kind, rigid_motions, rigid_projector
 from jaxnmr.dynamics._status import CONVERGED, MAX_STEPS, NOT_FINITE, OVERFLOW, SearchError, Status, explain, status_of
 from jaxnmr.dynamics._surface import EnergyFunction, Surface, as_surface
@@ -39,7 +41,8 @@ class Saddle(eqx.Module):
         max_force: largest norm of a force, eV/Å.
         n_negative: negative eigenvalues of the Hessian; in large systems 2 stands for more too, and -1 for a second one
             whose sign was not found out.
-        evaluations: of forces, and of products of the Hessian, together.
+        evaluations: of forces, and of products of the Hessian, together, in the search. The Hessian that proves it and the
+            ways down (`sides.evaluations`) come on top.
         code: a `Status`, as a number.
         sides: the two minima that it joins, a leading axis of two; None where not asked for.
         neighbors: as they were at the end.
@@ -81,6 +84,7 @@ def dimer(
     push: float = 0.1,
     seed: int = 0,
     throw: bool = True,
+    progress: Progress | None = None,
 ) -> Saddle:
     r"""Search for a first-order saddle from one point, as from a climbing image or a displaced minimum.
 
@@ -94,7 +98,7 @@ def dimer(
         positions: Å, (atom, dimension), or (start, atom, dimension) for several searches side by side.
         direction: a guess for the axis, of the shape of `positions`; drawn at random unless given.
         max_force: goal for the largest norm of a force, eV/Å.
-        max_steps: how often the point moves.
+        max_steps: how often the point moves, in all.
         rotations: turns of the axis for each move; one product of the Hessian each.
         max_step: farthest that an atom moves at once, Å.
         rigid: what costs no energy, see `vibrations`.
@@ -102,6 +106,8 @@ def dimer(
         push: how far from the saddle the ways down start, Å.
         seed: of random directions.
         throw: raise where no first-order saddle was reached.
+        progress: called every few moves with moves made, `max_steps`, and the largest force, eV/Å; then, for `sides`, as
+            `minimise` does on the ways down.
 
     Raises:
         ValueError: shapes that do not fit, goals that are not positive.
@@ -123,21 +129,24 @@ def dimer(
     kind = rigid_kind(surface, start, rigid)
     batch = start.shape[:-2]
     flat = lambda x: x.reshape(-1, *x.shape[len(batch) :])  # noqa: E731
-    neighbors, steps = surface.neighbors, jnp.asarray(max_steps, jnp.int32)
-    frozen = surface.frozen()
+    neighbors, frozen = surface.neighbors, surface.frozen()
     start, axis, optimiser = flat(start), flat(axis), LBFGS(max_step=max_step)
-    used = jnp.zeros(len(start), jnp.int32)
+    made, goal = np.zeros(len(start), np.int32), jnp.asarray(max_force, start.dtype)
+    how: dict[str, Any] = dict(optimiser=optimiser, max_force=goal, rotations=rotations, kind=kind)
     while True:
-        found = _search(frozen, neighbors, start, axis, optimiser, jnp.asarray(max_force), steps, rotations, kind)
-        used = used + found.evaluations
-        if neighbors is None or not is_concrete(found.code) or not (np.asarray(found.code) == OVERFLOW).any():
+        before = int(made.max())
+        carry = _climbed(frozen, start, axis, how | {"neighbors": neighbors}, max_steps - before, progress, before)
+        count, code = carry[0], carry[-1]
+        if neighbors is None or not is_concrete(code) or not (np.asarray(code) == OVERFLOW).any():
             break
-        at = int(np.argmax(np.asarray(found.code) == OVERFLOW))
-        start, axis, neighbors = found.positions, found.mode, neighbors.grow(found.positions[at], surface.cell)
-        steps -= 1  # ends, if each list were too short
-        if steps <= 0:
+        now = made + np.asarray(count)
+        if now.max() >= max_steps:
             break
-    found = eqx.tree_at(lambda s: s.evaluations, found, used)
+        at = int(np.argmax(np.asarray(code) == OVERFLOW))
+        start, axis, made = carry[1], carry[5], now
+        neighbors = neighbors.grow(start[at], surface.cell)
+    found = _proven(frozen, neighbors, carry, kind)
+    found = eqx.tree_at(lambda s: s.evaluations, found, (count + made) * (2 + rotations))
     found = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]) if eqx.is_array(x) else x, found)
     if is_concrete(found.code) and throw:
         _complain(found, max_force)
@@ -147,7 +156,8 @@ def dimer(
         # Far enough that the force down there exceeds the goal.
         far = push * found.mode / jnp.sqrt(jnp.max(jnp.sum(found.mode**2, axis=-1)))
         both = jnp.stack([found.positions - far, found.positions + far])
-        low = minimise(surface, jax.lax.stop_gradient(both), max_force=max_force, max_steps=10 * max_steps, throw=False)
+        given: dict[str, Any] = dict(max_force=max_force, max_steps=10 * max_steps, throw=False, progress=progress)
+        low = minimise(surface, jax.lax.stop_gradient(both), **given)
         found = eqx.tree_at(lambda s: s.sides, found, low, is_leaf=lambda leaf: leaf is None)
         if throw and is_concrete(low.code) and low.status is not Status.CONVERGED:
             raise SearchError(explain("dimer, on the way down from the saddle", low.code, low.max_force), found)
@@ -189,42 +199,89 @@ def _complain(found: Saddle, max_force: float) -> None:
         )
 
 
+def _climbed(
+    surface: Surface, start: Array, axis: Array, how: dict[str, Any], most: int, progress: Progress | None, before: int
+) -> tuple[Any, ...]:
+    """What the searches carry at their ends; `how` goes on to `_advanced`."""
+
+    def advance(carry: Any, limit: Any) -> tuple[Any, Any, Any]:
+        carry, told = _advanced(surface, carry, jnp.asarray(limit, jnp.int32), **how)
+        return carry, carry, told
+
+    carry = _begun(surface, how["neighbors"], start, axis, how["optimiser"])
+    return in_parts(advance, carry, most, progress, before)
+
+
+@eqx.filter_jit
+def _begun(surface: Surface, neighbors: Any, start: Array, axis: Array, optimiser: LBFGS) -> Any:
+    """What the searches carry before the first evaluation: of each, evaluations, place, energy, gradient and so on."""
+
+    def one(start: Array, axis: Array) -> Any:
+        arrays, _ = surface.carried(neighbors, start)
+        zero, code = jnp.zeros((), jnp.int32), jnp.asarray(MAX_STEPS, jnp.int32)
+        energy = jnp.zeros_like(jax.eval_shape(lambda r: surface.energy(r, None, neighbors), start))
+        still, none = jnp.zeros_like(start), jnp.zeros((), start.dtype)
+        return zero, start, energy, still, still, axis, none, optimiser.start(still), arrays, code
+
+    return jax.vmap(one)(start, axis)
+
+
 @eqx.filter_jit
 @exact_products
-def _search(
+def _advanced(
     surface: Surface,
+    carry: Any,
+    limit: Array,
+    *,
     neighbors: Any,
-    start: Array,
-    axis: Array,
     optimiser: LBFGS,
     max_force: Array,
-    max_steps: Any,
     rotations: int,
     kind: Rigid,
-) -> Saddle:
-    one = lambda r, n: _one(surface, neighbors, r, n, optimiser, max_force, max_steps, rotations, kind)  # noqa: E731
-    return eqx.filter_vmap(one)(start, axis)
+) -> tuple[Any, Any]:
+    """The searches after `limit` moves or at their ends, and how far they have come."""
+    _, static = surface.carried(neighbors, carry[1][0])
+    step = _stepper(surface, static, optimiser, max_force, rotations, kind)
+    goes_on = lambda c: (c[-1] == MAX_STEPS) & ((c[0] == 0) | (c[0] < limit))  # noqa: E731
+    carry = jax.vmap(lambda one: jax.lax.while_loop(goes_on, step, one))(carry)
+    count, gradient, code = carry[0], carry[3], carry[-1]
+    return carry, (jnp.all(code != MAX_STEPS), jnp.max(count), jnp.nanmax(jax.vmap(largest)(gradient)))
 
 
-def _one(
-    surface: Surface,
-    neighbors: Any,
-    start: Array,
-    axis: Array,
-    optimiser: LBFGS,
-    max_force: Array,
-    max_steps: Any,
-    rotations: int,
-    kind: Rigid,
-) -> Saddle:
-    free, ones = surface.free(start), jnp.ones(len(start), start.dtype)
+@eqx.filter_jit
+@exact_products
+def _proven(surface: Surface, neighbors: Any, carry: Any, kind: Rigid) -> Saddle:
+    """What the searches have found, with its negative modes counted."""
+    _, static = surface.carried(neighbors, carry[1][0])
+    allowed = _inside(surface, kind)
+
+    def one(carry: Any) -> Saddle:
+        count, r, energy, gradient, _, n, c, _, arrays, code = carry
+        around = eqx.combine(arrays, static)
+        negative = _count_negative(surface.with_neighbors(around), r, n, allowed)
+        return Saddle(r, energy, n, c, largest(gradient), negative, count, code, None, around)
+
+    return eqx.filter_vmap(one)(carry)
+
+
+def _inside(surface: Surface, kind: Rigid) -> Callable[[Array, Array], Array]:
+    """Takes out of a vector, at some place, what fixed atoms and rigid motion have of it."""
 
     def allowed(v: Array, r: Array) -> Array:
-        v = v * free
+        v = v * surface.free(r)
         if kind == "none":
             return v
-        projector, _ = rigid_projector(rigid_motions(r, ones, kind))
+        projector, _ = rigid_projector(rigid_motions(r, jnp.ones(len(r), r.dtype), kind))
         return v - (projector @ v.ravel()).reshape(v.shape)
+
+    return allowed
+
+
+def _stepper(
+    surface: Surface, static: Any, optimiser: LBFGS, max_force: Array, rotations: int, kind: Rigid
+) -> Callable[[Any], Any]:
+    """One move of one search, from and to what it carries."""
+    allowed = _inside(surface, kind)
 
     def unit(v: Array) -> Array:
         norm = jnp.sqrt(jnp.sum(v**2))
@@ -295,20 +352,10 @@ def _one(
         code = ended(new[0], new[1], new[4], new[5])
         return count + 1, r + move, *new[:5], state, eqx.filter(new[5], eqx.is_array), code
 
-    arrays, static = surface.carried(neighbors, start)
-    zero, code = jnp.zeros((), jnp.int32), jnp.asarray(MAX_STEPS, jnp.int32)
-    energy = jnp.zeros_like(jax.eval_shape(lambda r: surface.energy(r, None, neighbors), start))
-    still, none = jnp.zeros_like(start), jnp.zeros((), start.dtype)
-    carry = (zero, start, energy, still, still, axis, none, optimiser.start(still), arrays, code)
-    count, r, energy, gradient, _, n, c, _, arrays, code = jax.lax.while_loop(
-        lambda carry: (carry[-1] == MAX_STEPS) & ((carry[0] == 0) | (carry[0] < max_steps)), step, carry
-    )
-    around = eqx.combine(arrays, static)
-    negative = _count_negative(surface.with_neighbors(around), r, n, allowed, kind)
-    return Saddle(r, energy, n, c, largest(gradient), negative, count * (2 + rotations), code, None, around)
+    return step
 
 
-def _count_negative(surface: Surface, r: Array, n: Array, allowed: Any, kind: Rigid) -> Array:
+def _count_negative(surface: Surface, r: Array, n: Array, allowed: Callable[[Array, Array], Array]) -> Array:
     size = r.size
     if size <= _DENSE:
         eye = jnp.eye(size, dtype=r.dtype)

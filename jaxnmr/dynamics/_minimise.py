@@ -31,7 +31,8 @@ class Minimum(eqx.Module):
         enthalpy: E + pV, eV; the energy where the cell was fixed.
         forces: eV/Å, zero for fixed atoms.
         max_force: largest norm of a force, eV/Å.
-        max_stress: largest element of the stress, eV/Å³; zero where the cell was fixed.
+        max_stress: largest element of the stress less the pressure's, eV/Å³: how far the cell is from equilibrium at that
+            pressure; zero where the cell was fixed.
         evaluations: of energy and forces.
         code: a `Status`, as a number.
         neighbors: as they were at the end.
@@ -83,11 +84,13 @@ def minimise(
         positions: Å, (atom, dimension), or (structure, atom, dimension) for several.
         optimiser: `LBFGS()` unless given, or `FIRE()`.
         max_force: goal for the largest norm of a force, eV/Å.
-        max_stress: goal for the largest element of the stress, eV/Å³ (0.0006 is about 0.1 GPa); None holds the cell.
+        max_stress: goal for the largest element of the stress less the pressure's, eV/Å³ (0.0006 is about 0.1 GPa); None
+            holds the cell.
         pressure: p, eV/Å³; needs `max_stress`.
         max_steps: evaluations of the forces.
         throw: raise where a search did not converge.
-        progress: called every few evaluations with evaluations made, `max_steps`, and the largest force, eV/Å.
+        progress: called every few evaluations with evaluations made, `max_steps`, and the largest force, eV/Å; of the
+            stress of a cell that moves nothing is told.
 
     Raises:
         ValueError: shapes that do not fit, goals that are not positive, a free cell where there is none, where the energy
@@ -112,7 +115,8 @@ def minimise(
     cells = None if max_stress is None else jnp.broadcast_to(jnp.asarray(surface.cell, start.dtype), (len(start), 3, 3))
     used = jnp.zeros(len(start), jnp.int32)
     while True:
-        result = _many(surface.frozen(), neighbors, start, cells, optimiser, goals, max_steps - jnp.max(used), progress)
+        before = int(jnp.max(used)) if is_concrete(used) else 0
+        result = _many(surface.frozen(), neighbors, start, cells, optimiser, goals, max_steps, progress, before)
         used = used + result.evaluations
         if neighbors is None or not is_concrete(result.code) or not (np.asarray(result.code) == OVERFLOW).any():
             break
@@ -140,13 +144,15 @@ def _many(
     cells: Any,
     optimiser: Optimiser,
     goals: Any,
-    max_steps: Any,
+    max_steps: int,
     progress: Progress | None,
+    before: int,
 ) -> Minimum:
     def advance(carry: Any, limit: Any) -> tuple[Any, Minimum, Any]:
         return _advanced(surface, neighbors, cells, carry, optimiser, goals, jnp.asarray(limit, jnp.int32))
 
-    return in_parts(advance, _begun(surface, neighbors, start, cells, optimiser, goals), max_steps, progress)
+    carry = _begun(surface, neighbors, start, cells, optimiser, goals)
+    return in_parts(advance, carry, max_steps - before, progress, before)
 
 
 @eqx.filter_jit
@@ -163,7 +169,7 @@ def _advanced(
     """The searches after `limit` evaluations or at their ends, and how far they have come."""
     one = lambda c, h: _one(surface, neighbors, c, h, optimiser, goals, limit)  # noqa: E731
     carry, found = eqx.filter_vmap(one, in_axes=(0, None if cells is None else 0))(carry, cells)
-    return carry, found, (jnp.all(found.code != MAX_STEPS), jnp.max(found.evaluations), jnp.max(found.max_force))
+    return carry, found, (jnp.all(found.code != MAX_STEPS), jnp.max(found.evaluations), jnp.nanmax(found.max_force))
 
 
 class _Way(NamedTuple):

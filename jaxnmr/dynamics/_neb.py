@@ -72,18 +72,20 @@ def neb(
         climb: let the highest image climb to the saddle.
         climb_below: largest force at which it begins to, eV/Å; ten times `max_force` unless given.
         max_force: goal for the largest norm of a force across the path, eV/Å.
-        max_steps: of the band.
+        max_steps: of the band, in all.
         optimiser: `LBFGS(unexplored="mean")` unless given, or `FIRE()`.
         interpolation: "idpp", "straight", or None: IDPP where there are several atoms in space.
         match: how many ways to rename like atoms, those left out on which no atom moves by 0.05 Å; 0 leaves names as they
             are. Needs species. With a cell, atoms of the end
             are taken at their images nearest to the start in any case, along the vectors that repeat.
         among: atoms that may be renamed.
-        end_force: largest force that an end may have, eV/Å; None: do not look.
+        end_force: largest force that an end may have, eV/Å; None: do not look. Forces vanish at saddles too, so an end that
+            is one passes: `vibrations` tells them apart.
         least_distance: refuse a first path on which two atoms come nearer, Å; 0: do not look.
         rigid: what costs no energy and is kept out of the band's motion, see `vibrations`.
         throw: raise where the band did not converge.
-        progress: called every few steps with steps made, `max_steps`, and the largest force of the best band, eV/Å.
+        progress: called every few steps with steps made, `max_steps`, and the largest force, eV/Å, of the band with the
+            lowest top, among those that have converged if any has.
 
     Raises:
         ValueError: ends with different atoms, an end that is no minimum, overlapping atoms on the first path, settings
@@ -114,23 +116,29 @@ def neb(
                 )
     below = 10 * max_force if climb_below is None else climb_below
     goals = (jnp.asarray(max_force, bands.dtype), jnp.asarray(below if climb else -1.0, bands.dtype))
-    neighbors, steps = surface.neighbors, jnp.asarray(max_steps, jnp.int32)
-    kind = rigid_kind(surface, bands, rigid)
-    used = jnp.zeros((), jnp.int32)
+    neighbors, kind = surface.neighbors, rigid_kind(surface, bands, rigid)
+    # Evaluations of the inner images of each band before the list of neighbours was made longer: the first of a search is a
+    # step of no length, so one more than its steps.
+    made = np.zeros(len(bands), np.int32)
     while True:
-        found = relaxed(surface, neighbors, bands, ends[0], method, optimiser, goals, steps, climb, kind, progress)
+        before = int(made.max())
+        steps = jnp.asarray(max_steps - before, jnp.int32)
+        found = relaxed(surface, neighbors, bands, ends[0], method, optimiser, goals, steps, climb, kind, progress, before)
         code = np.asarray(found.code) if is_concrete(found.code) else None
-        if neighbors is None or code is None or not (code == OVERFLOW).any() or steps <= 1:
+        if neighbors is None or code is None or not (code == OVERFLOW).any():
+            break
+        now = made + np.asarray(found.steps) + 1
+        if now.max() > max_steps:
             break
         band = int(np.argmax(code == OVERFLOW))
-        for image in found.positions[band]:  # the longest row of any image decides
-            grown = neighbors.grow(image, surface.cell)
-            if _size(grown) > _size(neighbors):
-                neighbors = grown
-        used = used + found.evaluations
-        bands, steps = found.positions, steps - 1
-    found = eqx.tree_at(lambda p: p.evaluations, found, used + found.evaluations)
-    best = lowest_of(found.energies, found.code) if len(orders) > 1 else 0
+        short = np.asarray(found.neighbors.overflowed)[band]
+        # Each from the list as it was, since to grow always lengthens it; the longest row of any image decides.
+        grown = [neighbors.grow(image, surface.cell) for image in found.positions[band][short]]
+        neighbors, made, bands = max(grown, key=_size), now, found.positions
+    inner = bands.shape[1] - 2
+    total = (found.steps + made, found.evaluations + made * inner)
+    found = eqx.tree_at(lambda p: (p.steps, p.evaluations), found, total)
+    best = int(lowest_of(found.energies, found.code)) if len(orders) > 1 else 0
     result = jax.tree.map(lambda x: x[best] if eqx.is_array(x) else x, found)
     if len(orders) > 1:
         result = eqx.tree_at(lambda p: p.evaluations, result, jnp.sum(found.evaluations))
