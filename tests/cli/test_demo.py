@@ -1,5 +1,6 @@
 """The demonstration: what it computes, what it writes, and how it refuses."""
 
+import itertools
 import json
 import math
 import os
@@ -112,6 +113,24 @@ def test_the_chain_itself(tmp_path):
     assert 0.03 < event["barrier_ev"] < 0.15 and event["joins"] and 0 < event["energy_ev"] < 0.05
     assert max(abs(x) for x in event["crossing_a"]) < 0.1
     assert numbers["motion"][0]["length_ps"] > 0.15 and numbers["spectra"][0]["band_of"] == "D"
+    # With the hop a hydroxyl's tensors become a bridged carbonyl's and back, within what the model errs; free C=O stays.
+    names = []
+    for group in (0, 1):
+        sites = [site for site in numbers["sites"] if site["group"] == group]
+        sites.sort(key=lambda site: site["basins"][0]["shift_ppm"])
+        assert len(sites) == 6
+        names += [site["atom"] for site in sites[:4]]
+        wells = [site["basins"] for site in sites]
+        for hydroxyl, bridged in itertools.product(wells[:2], wells[2:4]):
+            assert hydroxyl[1]["shift_ppm"] - hydroxyl[0]["shift_ppm"] > 25
+            for one, other in ((hydroxyl[0], bridged[1]), (hydroxyl[1], bridged[0])):
+                assert one["shift_ppm"] == pytest.approx(other["shift_ppm"], abs=one["shielding_element_error_ppm"])
+                assert abs(one["cq_hz"]) == pytest.approx(abs(other["cq_hz"]), abs=one["cq_error_hz"])
+        for free in wells[4:]:
+            assert free[1]["shift_ppm"] == pytest.approx(free[0]["shift_ppm"], abs=1.0)
+    # The report speaks of one that exchanges, and of what one cell along the shortest axis does.
+    assert event["regimes_of"]["atom"] in names and event["crossing"]["on_this_path"] == "concerted"
+    assert any("from its own image" in remark for remark in numbers["remarks"])
 
 
 @pytest.mark.parametrize("suffix", _main.FORMATS)
