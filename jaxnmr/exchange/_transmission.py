@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import equinox as eqx
@@ -11,13 +12,15 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxnmr.dynamics import ATOMIC, NVE, Langevin, Observable, Surface, Units, Vibrations, md
-from jaxnmr.errors import warn
+from jaxnmr.errors import JaxnmrWarning, warn
 from jaxnmr.exchange._partition import check_point, check_temperature
 
 __all__ = ["Transmission", "transmission"]
 
 # As many structures are evaluated side by side.
 _BATCH = 16
+# Pairs of trajectories that run side by side: 128 copies of a network fill its cores, more would fill the memory.
+_PAIRS = 64
 # A list that is too short grows by an eighth or more each time; so often only for atoms that fall together.
 _GROWTHS = 30
 # A rate is not known to two parts in a hundred: less of a slope is a plateau, however small its error.
@@ -31,7 +34,7 @@ class Transmission(eqx.Module):
         time: since the start on the saddle, fs, (time,).
         series: κ(t).
         stderr: of each, from the independent starts.
-        value: mean over the second half, where trajectories have settled on one side.
+        value: mean over the second half, where trajectories have settled on one side; 1 where noise takes it beyond.
         value_stderr: standard error of that mean.
         effective: how many of the starts count, after weighing them by the surface itself.
         anharmonic: mean weight: the ratio of the exact partition function on the dividing plane to the harmonic one.
@@ -74,7 +77,7 @@ def transmission(
         temperature: K.
         time: how long to follow each trajectory, fs.
         dt: time step, fs.
-        samples: pairs of trajectories, run side by side.
+        samples: pairs of trajectories, 64 at a time run side by side.
         method: `NVE()` unless given, or `Langevin` for the friction of surroundings.
         every: steps between moments of κ(t).
         seed: of starts and noise.
@@ -125,25 +128,34 @@ def transmission(
         return jnp.sum(jnp.asarray(direction, r.dtype) * (r - home.astype(r.dtype)))
 
     steps = round(time / dt / every) * every
-    run = md(
-        surface,
-        np.concatenate([places, places]),
-        NVE() if method is None else method,
-        steps=steps,
-        dt=dt,
-        every=every,
-        velocities=np.concatenate([speeds, -speeds]),
-        observe=Observable(side, keep=True),
-        seed=seed,
-        units=units,
-        # The way down from a barrier warms them without bound. Energy they keep, to what `md` allows.
-        max_temperature=np.inf,
-        centred=False,
-    )
-    observed = np.asarray(run.observed.values) > 0 if run.observed is not None else np.zeros((0, 0), bool)
+    sides, moments = [], np.zeros(0)
+    for number, part in enumerate(_parts(samples)):
+        with warnings.catch_warnings():
+            if number:  # once is enough
+                warnings.simplefilter("ignore", JaxnmrWarning)
+            run = md(
+                surface,
+                np.concatenate([places[part], places[part]]),
+                NVE() if method is None else method,
+                steps=steps,
+                dt=dt,
+                every=every,
+                velocities=np.concatenate([speeds[part], -speeds[part]]),
+                observe=Observable(side, keep=True),
+                seed=seed + number,
+                units=units,
+                # The way down from a barrier warms them without bound. Energy they keep, to what `md` allows.
+                max_temperature=np.inf,
+                centred=False,
+            )
+        seen = np.asarray(run.observed.values) > 0 if run.observed is not None else np.zeros((0, 2 * len(part)), bool)
+        sides.append(seen.reshape(len(seen), 2, len(part)))
+        moments = np.asarray(run.time)
+    # The last part is filled up with starts of the first.
+    observed = np.concatenate(sides, axis=2)[:, :, :samples]
     start = speeds.reshape(samples, -1) @ (across * root)
     # Both signs of a pair: q'(0) (θ[+] - θ[-]).
-    gain = weights * start * (observed[:, :samples].astype(float) - observed[:, samples:])
+    gain = weights * start * (observed[:, 0].astype(float) - observed[:, 1])
     flux = weights * np.abs(start)
     series = gain.sum(axis=1) / flux.sum()
     stderr = np.sqrt(((gain - series[:, None] * flux) ** 2).sum(axis=1)) / flux.sum()
@@ -152,7 +164,7 @@ def transmission(
     if len(late) > 1:
         third, fourth = (part.mean(axis=0) for part in np.array_split(late, 2))
         _warn_of_slope(_share(third, flux)[0], _share(fourth, flux)[0], _share(fourth - third, flux)[1], time)
-    return Transmission(run.time, series, stderr, value, error, effective, anharmonic)
+    return Transmission(moments, series, stderr, min(value, 1.0), error, effective, anharmonic)
 
 
 def _share(gain: np.ndarray, flux: np.ndarray) -> tuple[float, float]:
@@ -169,6 +181,12 @@ def _warn_of_slope(third: float, fourth: float, error: float, time: float) -> No
         f"of time={time:g}. Give a longer time where it still settles (look at series), a shorter one where trajectories "
         "come back from the other side."
     )
+
+
+def _parts(samples: int) -> np.ndarray:
+    """Which starts run together: parts of one size, so that one program does for all, the last filled up from the first."""
+    count = -(-samples // _PAIRS)
+    return np.resize(np.arange(samples), (count, -(-samples // count)))
 
 
 def _energies(surface: Surface, places: np.ndarray) -> tuple[np.ndarray, Surface]:

@@ -1,5 +1,7 @@
 """Rates from trajectories: known jump processes, states by their cores, and three ways to one classical rate."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -75,6 +77,21 @@ def test_two_states_are_counts_over_times():
     np.testing.assert_allclose(model.populations, found.populations, rtol=1e-9)
 
 
+def test_samples_too_far_apart_are_told():
+    """Two states left at rate 1: at k dt = 0.5 the count is (1 - exp(-2 k dt))/2 for each sample, 37 % too low."""
+    rng = np.random.default_rng(0)
+
+    def sampled(spacing):
+        return np.cumsum(rng.random(40_000) < (1 - np.exp(-2 * spacing)) / 2) % 2
+
+    with pytest.warns(JaxnmrWarning, match=r"spacing: state \d is left \d+ times in \d+ samples, 0.3. for each"):
+        found = rates.counted_rates(sampled(0.5), 0.5, units=REDUCED)
+    assert abs(found.rates[1, 0] - 0.632) < 0.02
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert abs(rates.counted_rates(sampled(0.05), 0.05, units=REDUCED).rates[1, 0] - 0.95) < 0.06
+
+
 def test_states_by_their_cores():
     """Crossings that turn back count as none; moments before the first core are unknown."""
     x = np.array([0.0, 0.6, -1.0, -0.1, 0.3, -0.2, -0.9, 0.1, 0.95, 0.0, -0.5, 1.1, 0.0, -1.05])[:, None]
@@ -91,6 +108,8 @@ def test_bad_input_is_named():
         rates.assign_states(np.zeros((3, 2)), [[0.0], [1.0]], 0.1)
     with pytest.raises(ValueError, match=r"no way from state 1 to state 0 was seen \(1 jumps"):
         rates.counted_rates(np.array([0, 0, 1, 1]), 1.0)
+    with pytest.raises(ValueError, match=r"labels: states 2 were never visited .*n_states 2"):
+        rates.counted_rates(np.array([0, 0, 1, 1, 0]), 1.0, n_states=3)
     with pytest.raises(ValueError, match=r"spacing: got 0"):
         rates.counted_rates(np.array([0, 1, 0]), 0.0)
     with pytest.raises(ValueError, match=r"labels: got shape \(3,\) of float64"):
@@ -168,6 +187,27 @@ class Room(eqx.Module):
 
     def grow(self, positions, cell=None):
         return Room(jnp.asarray(False), jnp.asarray(False), 1.2 * abs(float(positions[0, 1])))
+
+
+def test_trajectories_run_in_parts(monkeypatch):
+    """As many side by side as said, the last part filled up; each starts where it would alone, and noise is no gain."""
+    saddle = vibrations(SURFACE, np.zeros((1, 2)))
+    given = dict(time=1.0, dt=0.02, samples=37, every=5, units=REDUCED)
+    whole, sizes = rates.transmission(SURFACE, saddle, 0.1, **given), []
+
+    def counted(surface, positions, *rest, **more):
+        sizes.append(len(positions))
+        return md(surface, positions, *rest, **more)
+
+    monkeypatch.setattr("jaxnmr.exchange._transmission.md", counted)
+    monkeypatch.setattr("jaxnmr.exchange._transmission._PAIRS", 10)
+    parted = rates.transmission(SURFACE, saddle, 0.1, **given)
+    assert sizes == [20] * 4
+    np.testing.assert_array_equal(parted.time, whole.time)
+    for name in ("series", "stderr", "value", "value_stderr"):
+        np.testing.assert_allclose(getattr(parted, name), getattr(whole, name), rtol=1e-9, atol=1e-12)
+    monkeypatch.setattr("jaxnmr.exchange._transmission._share", lambda gain, flux: (1.02, 0.1))
+    assert rates.transmission(SURFACE, saddle, 0.1, **given).value == 1.0
 
 
 def test_starts_beyond_the_neighbours_grow_them():
