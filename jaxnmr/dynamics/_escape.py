@@ -52,6 +52,8 @@ class Escape(eqx.Module):
 @eqx.filter_jit
 @exact_products
 def _prints(positions: Array, width: Array, weights: Array, cell: Any, pbc: tuple[bool, bool, bool]) -> Array:
+    # A search: nothing is differentiated.
+    positions, width, cell = jax.lax.stop_gradient((positions, width, cell))
     return jax.vmap(lambda r: fingerprint(r, width, weights, cell, pbc))(positions)
 
 
@@ -138,7 +140,7 @@ def _hop(
         # One overflow on the way makes all that follows void, wherever the list was short.
         code = jnp.where(around.overflowed, OVERFLOW, low.code)
         low = eqx.tree_at(lambda m: m.code, low, code)
-    prints = fingerprint(low.positions, settings.width, weights, surface.cell, settings.pbc)
+    prints = fingerprint(*jax.lax.stop_gradient((low.positions, settings.width, weights, surface.cell)), settings.pbc)
     low = eqx.tree_at(lambda m: m.neighbors, low, None, is_leaf=lambda leaf: leaf is None or leaf is low.neighbors)
     return low, prints, made + low.evaluations + 2 * (softening + 1) + 1
 

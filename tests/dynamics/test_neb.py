@@ -1,8 +1,10 @@
 """Paths on known surfaces, the names of like atoms, and endpoints that cannot be joined."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from jaxnmr.dynamics import (
     LBFGS,
@@ -210,3 +212,12 @@ def test_a_slab_has_no_images_in_its_vacuum():
     wide = np.stack([pair + k * np.array([[0.0, 0, 0], [0, 0, 0.1]]) for k in range(4)])
     # Straight and even already: distances of 3.0 to 3.3 are interpolated, not those of 1.0 to 0.7.
     np.testing.assert_allclose(idpp(wide, cell, pbc=pbc), wide, atol=1e-4)
+
+
+def test_fingerprints_are_differentiable():
+    """In positions and cell, against differences; not zero."""
+    rng = np.random.default_rng(0)
+    r, cell, w = rng.normal(size=(4, 3)), 4 * np.eye(3) + 0.3 * rng.normal(size=(3, 3)), np.array([1.0, 0.7, -0.4, 0.2])
+    of = lambda r, cell: jnp.dot(jnp.asarray(w), fingerprint(jnp.asarray(r), 1.2, None, cell))  # noqa: E731
+    check_grads(of, (r, cell), order=1, modes=("fwd", "rev"))
+    assert np.abs(jax.grad(of)(jnp.asarray(r), jnp.asarray(cell))).max() > 1e-2
