@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 import jaxnmr as jn
+from jaxnmr.tensors import efg_to_coupling, shift_to_shielding
 from jaxnmr.units import BOLTZMANN_IN_EV
+from jaxnmr.workflow import RunConfig
+from jaxnmr.workflow._kinetics import exchange_of
+from jaxnmr.workflow._lines import Bench
+from jaxnmr.workflow._records import Ends, RatesOfEvents, TensorsOfStates
+from jaxnmr.workflow._spectra import spectra_at
 
 BARRIER, K, KELVIN = 0.49, 2.4e5, 298.0  # eV, s⁻¹: Schaaf et al., ChemPhysChem (2024), e202400941
 AXIS = jn.Axis(ppm=(330.0, 0.0), points=512)
@@ -67,3 +73,58 @@ def test_narrower_tensors_narrow_the_line():
     ppm, b = line(K)
     _, d = line(K, 0.8)
     assert spread(ppm, d) < 0.9 * spread(ppm, b) and d.max() > 1.1 * b.max()
+
+
+def conditions(folder):
+    """Of `line`, as a run's file has them."""
+    return RunConfig.from_tables(
+        {
+            "structure": {"file": folder / "none.extxyz"},
+            "tensors": {"reference_ppm": 290.0},
+            "experiment": {
+                "isotope": "17O",
+                "fields_t": [23.5],
+                "rate_hz": 20e3,
+                "temperatures_k": [KELVIN],
+                "linewidth_hz": 300.0,
+            },
+            "axis": {"ppm": [330.0, 0.0], "points": AXIS.points},
+            "resolution": {"orientations": 300},
+            "uncertainty": {"draws": 0},
+            "output": {"folder": folder},
+        }
+    )
+
+
+def through_the_chain(folder, k, bench):
+    """A and B at one rate, from records as the stages before the exchange hand them on."""
+    sites, reference, config = pair(), 290.0, conditions(folder)
+    # In the first minimum the first oxygen is the carbonyl's, in the other one the hydroxyl's.
+    swapped = [[0, 1], [1, 0]]
+    shielding = np.asarray(shift_to_shielding(sites.shift, reference))[swapped]
+    efg = np.asarray(sites.quadrupole)[swapped] / float(np.asarray(efg_to_coupling(np.eye(3), "17O"))[0, 0])
+    none = np.full((2, 2), np.nan)
+    tensors = TensorsOfStates((0, 1), ("O_1", "O_2"), shielding, efg, none, none, np.ones(3))
+    first = np.array([[0.0, 0, 0], [2.2, 0, 0], [1.0, 0, 0]])
+    end = first + np.array([[0.0, 0, 0], [0, 0, 0], [0.2, 0, 0]])
+    ends = Ends(("hop",), end[None], np.zeros(1), np.ones(1, bool), np.zeros(1, int), (0,), ((0, 1, 2),))
+    row, rate = np.array([BARRIER]), np.array([[k]])
+    attempt = k * np.exp(row / (BOLTZMANN_IN_EV * KELVIN))
+    half = np.full((1, 1, 2), 0.5)
+    rates = RatesOfEvents(np.array([KELVIN]), rate, rate, rate, half, row, row, row, 0 * row, attempt, -1e3 * row, ())
+    exchange = exchange_of((0, 1), first, ends, [0], rates, "htst")
+    return exchange, spectra_at(23.5, tensors, (), exchange, np.array([0, 1]), config, bench)
+
+
+@pytest.mark.filterwarnings("ignore::jaxnmr.errors.JaxnmrWarning")
+def test_the_chain_makes_the_same_lines(tmp_path):
+    """The rate of a record goes both ways between equal wells; B is the line of the exchange alone, A has two."""
+    bench = Bench(23.5, conditions(tmp_path))
+    exchange, found = through_the_chain(tmp_path, K, bench)
+    np.testing.assert_allclose(exchange.rates[0, 0], [[0, K], [K, 0]])
+    ppm, fast = line(K)
+    # Each oxygen sees the same two tensors. A rate that is 5 % off changes the line by 7e-3.
+    assert np.linalg.norm(found.moving[0] - fast) < 1e-6 * np.linalg.norm(fast)
+    np.testing.assert_allclose(found.ppm, ppm)
+    _, slow = through_the_chain(tmp_path, 1e3, bench)
+    assert len(tops(ppm, found.moving[0])) == 1 and min(len(tops(ppm, b)) for b in (found.still, slow.moving[0])) >= 2
