@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from jaxnmr.workflow._crossings import crossing_words
@@ -229,12 +230,12 @@ def _conditions(numbers: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
     ]
     if numbers["motion"]:
         parts.append(
-            f"molecular dynamics: {motion['replicas']} replicas in each basin, {motion['length_ps']:g} ps with "
+            f"molecular dynamics in each basin, replicas {motion['replicas']}, {motion['length_ps']:g} ps with "
             f"{motion['warmup_ps']:g} ps of warm-up, steps of {motion['dt_fs']:g} fs, friction "
             f"{motion['friction_per_ps']:g} /ps"
         )
     names = [f"{what} {model['file'] or 'given in Python'}" for what, model in origin.get("models", {}).items()]
-    parts.append(f"{numbers['n_atoms']} atoms, {', '.join([str(config['structure']['file']), *names])}")
+    parts.append(f"{numbers['n_atoms']} atoms, {', '.join([Path(config['structure']['file']).name, *names])}")
     return escape("; ".join(parts) + ".")
 
 
