@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax
 import numpy as np
 
 from jaxnmr.dynamics import Surface
+from jaxnmr.errors import warn
 from jaxnmr.isotopes import Isotope, isotope
 from jaxnmr.potential import load_potential, load_tensor_model
 from jaxnmr.structure import Structure
@@ -23,6 +22,7 @@ from jaxnmr.workflow._crystal import check_atoms, crystal, elsewhere, ends_of, i
 from jaxnmr.workflow._folder import digest_of_file
 from jaxnmr.workflow._heard import listening, repeated, sentences
 from jaxnmr.workflow._hops import Event, moved_groups, proton_hops
+from jaxnmr.workflow._likeness import likeness_of
 from jaxnmr.workflow._sample import check_sampling
 
 __all__ = ["Inputs", "elsewhere", "prepared"]
@@ -126,8 +126,8 @@ def _prepared(config: RunConfig, potential: Any, tensors: Any) -> Inputs:
         _digest_of_atoms(ends),
         hashlib.sha256(repr(structure.names).encode()).hexdigest(),
         _digest_of_masses(surface),
-        _digest(given, None if potential is not None else config.potential.file),
-        _digest(model, None if tensors is not None else config.tensors.file),
+        _digest(given, None if potential is not None else config.potential.file, "potential"),
+        _digest(model, None if tensors is not None else config.tensors.file, "tensors"),
         remarks,
     )
 
@@ -163,34 +163,14 @@ def _digest_of_atoms(structures: Sequence[Structure]) -> str:
     return total.hexdigest()
 
 
-def _digest(model: Any, path: Path | None) -> str:
+def _digest(model: Any, path: Path | None, name: str) -> str:
     # A model that comes with the package is known by its name, which is no file.
-    return digest_of_file(path) if path is not None and path.is_file() else _digest_of_model(model)
-
-
-def _digest_of_model(model: Any) -> str:
-    """Of an object given in Python: its arrays and the code of its functions, not what that code reaches elsewhere."""
-    total = hashlib.sha256(type(model).__qualname__.encode())
-    whole = model if isinstance(model, eqx.Module) else vars(model) if hasattr(model, "__dict__") else model
-    # A neighbour list belongs to the atoms, which count by themselves.
-    for path, leaf in jax.tree_util.tree_leaves_with_path(whole):
-        name = jax.tree_util.keystr(path)
-        if "neighbors" in name:
-            continue
-        total.update(name.encode())
-        if eqx.is_array_like(leaf):
-            total.update(np.asarray(leaf).tobytes())
-        elif callable(leaf):
-            _add_code(total, leaf)
-    for name in ("label", "tensor_fn", "energy_fn"):
-        _add_code(total, getattr(type(model), name, None) or getattr(model, name, None))
-    for name in ("fixed", "species", "force_step", "config"):
-        total.update(repr(getattr(model, name, None)).encode())
-    return total.hexdigest()
-
-
-def _add_code(total: Any, function: Any) -> None:
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    if code is not None:
-        constants = [each for each in code.co_consts if isinstance(each, int | float | str | bytes | tuple)]
-        total.update(code.co_code + repr((code.co_names, constants)).encode())
+    if path is not None and path.is_file():
+        return digest_of_file(path)
+    digest, blind = likeness_of(model)
+    if blind:
+        warn(
+            f"{name}: {', '.join(blind)} cannot be looked into, so that a run that is taken up again does not see when that "
+            "has changed; name another output.folder then, or make everything anew with force=True."
+        )
+    return digest

@@ -75,7 +75,8 @@ def run(
         config: a `RunConfig`, or the path of its TOML file.
         potential: a `jaxnmr.dynamics.Surface`, or a potential, in the place of `potential.file`.
         tensors: anything with `label(structure) -> Structure` with tensors, in the place of `tensors.file`. Models given so
-            are recognised by their arrays and the code of their functions.
+            are recognised by their numbers and settings and by the code of their functions, with what these close over,
+            take as arguments of a `partial` or name as globals; a warning tells of what cannot be looked into.
         until: last stage to make, one of `jaxnmr.workflow.STAGES`.
         force: make everything anew, and take a folder of another material.
         progress: called as steps begin and end.
