@@ -117,26 +117,31 @@ def moved(structure: jn.Structure, positions: Any, cell: Any = None) -> jn.Struc
 
 
 @contextmanager
-def busy(job: Job, what: str) -> Iterator[Callable[..., None]]:
-    """Say that something runs, on a terminal only; warnings go to the report.
+def busy(job: Job) -> Iterator[Callable[[str], Callable[..., None]]]:
+    """Say what runs, on a terminal only; warnings go to the report.
 
     Yields:
-        What `progress=` takes: steps made, steps in all, and the largest force where there is one.
+        From the name of a stage, which is said from then on, what `progress=` takes there: steps made, steps in all, and the
+        largest force where there is one.
     """
     from rich.console import Console
 
     console = Console(stderr=True)
     with warnings_to(job.heard):
         if console.is_terminal:
-            with console.status(what) as status:
+            with console.status("reading") as status:
 
-                def told(made: int, most: int, *force: float) -> None:
-                    left = "".join(f", {each:.2g} eV/Å" for each in force)
-                    status.update(f"{what}: {made} of {most}{left}")
+                def stage(what: str) -> Callable[..., None]:
+                    def told(made: int, most: int, *force: float) -> None:
+                        left = "".join(f", {each:.2g} eV/Å" for each in force)
+                        status.update(f"{what}: {made} of {most}{left}")
 
-                yield told
+                    status.update(what)
+                    return told
+
+                yield stage
         else:
-            yield lambda *now: None
+            yield lambda what: lambda *now: None
 
 
 def draw(figure: Any, path: Path) -> None:
@@ -159,7 +164,7 @@ def minimise(
     """Read, go down, write."""
     structure = jn.structure.read(path, frame=frame)
     error = None
-    with busy(job, "going down") as told:
+    with busy(job) as stage:
         surface = surface_of(job, structure)
         try:
             found = jn.dynamics.minimise(
@@ -170,7 +175,7 @@ def minimise(
                 max_stress=None if stress is None else stress[0] * GPA,
                 pressure=0.0 if stress is None else stress[1] * GPA,
                 max_steps=max_steps,
-                progress=told,
+                progress=stage("going down"),
             )
         except SearchError as stopped:
             found, error = stopped.result, str(stopped)

@@ -171,7 +171,10 @@ def rates(
     model: Model,
     temperatures_k: Annotated[str, typer.Option(help="Between commas.")] = "200,250,300,350,400",
     output: Annotated[
-        list[Path] | None, typer.Option("--output", "-o", help="A picture: .png, .pdf or .svg.", show_default=False)
+        list[Path] | None,
+        typer.Option(
+            "--output", "-o", help="A picture (.png, .pdf, .svg) or the points (.xyz, .extxyz).", show_default=False
+        ),
     ] = None,
     tunnelling: Tunnelling = Tunnelling.none,
     classical: Annotated[bool, typer.Option("--classical", help="Classical oscillators.")] = False,
@@ -187,7 +190,8 @@ def rates(
 ) -> None:
     """Give rates of transition-state theory over a saddle, in 1/s.
 
-    From a minimum, with Arrhenius' law through them.
+    From a minimum, with Arrhenius' law through them. Writes the points that they are made of as frames with their energies
+    (.xyz, .extxyz): the minimum, the saddle and, unless --as-is, the product; and a picture (.png, .pdf, .svg) of the rates.
 
     Exit status: 0 with rates, 1 where a package is missing, 2 for bad input, 3 where minimum or saddle was not reached.
     """
@@ -195,7 +199,8 @@ def rates(
     with plainly("rates"):
         from jaxnmr.cli import _dynamics, _ways
 
-        job = _dynamics.job(model, output or [], _dynamics.PICTURES, force=force, x64=x64, as_json=as_json, began=began)
+        endings = (".xyz", ".extxyz", *_dynamics.PICTURES)
+        job = _dynamics.job(model, output or [], endings, force=force, x64=x64, as_json=as_json, began=began)
         _ways.rates(
             job,
             minimum,

@@ -13,6 +13,7 @@ from jaxnmr.cli._dynamics import PICTURES, Job, busy, draw, moved, surface_of
 from jaxnmr.cli._say import Failure, say
 from jaxnmr.dynamics import SearchError
 from jaxnmr.errors import warn
+from jaxnmr.saving import written_aside
 from jaxnmr.units import BOLTZMANN_IN_EV
 
 __all__ = ["neb", "rates", "temperatures"]
@@ -41,14 +42,18 @@ def neb(
     refined: Any = None
     found: Any = None
     report: dict[str, Any] = {}
-    with busy(job, "searching the path") as told:
+    with busy(job) as stage:
         surface = surface_of(job, first)
         try:
             ends: list[Any] = [first.positions, np.asarray(last.positions)[order]]
             if not keep_ends:
                 # Finer where they are to be recognised at the foot of the saddle: soft modes leave atoms far from a minimum.
                 goal = min(max_force, 0.01 if saddles is None else 1e-3)
-                ends = [jn.dynamics.minimise(surface, r, max_force=goal, progress=told).positions for r in ends]
+                names = ("going down from the start", "going down from the end")
+                ends = [
+                    jn.dynamics.minimise(surface, r, max_force=goal, progress=stage(name)).positions
+                    for r, name in zip(ends, names, strict=True)
+                ]
             if match:
                 _not_renamed(surface, *ends)
             found = jn.dynamics.neb(
@@ -59,10 +64,11 @@ def neb(
                 max_steps=max_steps,
                 match=match,
                 end_force=0.1 if keep_ends else None,
-                progress=told,
+                progress=stage("searching the path"),
             )
             if saddles is not None:
-                refined = jn.dynamics.dimer(surface, found.top, found.tangent)
+                told = stage("refining the saddle and going down from it")
+                refined = jn.dynamics.dimer(surface, found.top, found.tangent, progress=told)
         except SearchError as stopped:
             error = str(stopped)
             if isinstance(stopped.result, jn.dynamics.Path):
@@ -189,18 +195,24 @@ def rates(
     low, high = jn.structure.read(minimum), jn.structure.read(saddle)
     _same_atoms(low, high, renamed=False)
     correction = {"none": None, "wigner": jn.rates.Wigner(), "eckart": jn.rates.Eckart()}[tunnelling]
-    with busy(job, "vibrations") as told:
+    with busy(job) as stage:
         surface = surface_of(job, low)
         places: list[Any] = [low.positions, high.positions]
         try:
             if refine:
+                told = stage("going down to the minimum")
                 left = jn.dynamics.minimise(surface, places[0], max_force=1e-4, max_steps=3000, progress=told)
+                stage("looking for the way up")
                 soft = jn.dynamics.vibrations(surface, places[1], lowest=1).displacement(0)
-                top = jn.dynamics.dimer(surface, places[1], soft, max_force=1e-4)
+                told = stage("refining the saddle and going down from it")
+                top = jn.dynamics.dimer(surface, places[1], soft, max_force=1e-4, progress=told)
                 places = [left.positions, top.positions, _other_side(left, top)]
         except SearchError as stopped:
             job.finish({"converged": False, "rates_per_s": None}, str(stopped))
-        points = [jn.dynamics.vibrations(surface, r, max_force=0.05, progress=told) for r in places]
+        points = [
+            jn.dynamics.vibrations(surface, r, max_force=0.05, progress=stage(f"vibrations of the {name}"))
+            for r, name in zip(places, ("minimum", "saddle", "product"), strict=False)
+        ]
         # Without a search the other side is not known: Eckart's barrier is then taken to be symmetric.
         product = points[2] if len(points) > 2 else None
         k = jn.rates.eyring(
@@ -233,7 +245,19 @@ def rates(
         say(f"Arrhenius: {fit.prefactor:.3g} /s exp(-{fit.activation_energy:.4f} eV / kT)")
     for name in job.named(PICTURES):
         draw(_arrhenius(t, k, report), name)
+    for name in job.named((".xyz", ".extxyz")):
+        _write_points([moved(low, point.positions) for point in points], [float(point.energy) for point in points], name)
     job.finish(report)
+
+
+def _write_points(frames: list[jn.Structure], energies: list[float], path: Path) -> None:
+    """Frames with the energy of each, eV, in its line of comments, as extxyz has it."""
+    with written_aside(path) as aside:
+        jn.structure.write(frames, aside)
+        lines = aside.read_text(encoding="utf-8").splitlines()
+        for k, energy in enumerate(energies):
+            lines[1 + k * (len(frames[0]) + 2)] += f" energy={energy:.17g}"
+        aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _other_side(left: Any, top: Any) -> Any:

@@ -1,6 +1,7 @@
 """`jaxnmr minimise | md | neb | rates`: numbers that are known, files that read back, and one line for what is wrong."""
 
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -172,6 +173,46 @@ def test_rates(paths, plain, known):
     # Each of two numbers: the minimum is counted twice too often, the saddle is not.
     half = run("rates", paths / "start.xyz", paths / "middle.xyz", "-m", "m.nqx", "--classical", "--symmetry", 2, "--json")
     np.testing.assert_allclose(half["rates_per_s"], 2 * k, rtol=1e-9)
+
+
+def test_rates_write_their_points_and_name_their_stages(paths, plain, known, monkeypatch):
+    """Minimum, saddle and product as frames with their energies; a terminal reads each stage's own name."""
+    said = []
+
+    class Terminal:
+        is_terminal = True
+
+        def __init__(self, **settings):
+            self.update = said.append
+
+        def status(self, what):
+            return nullcontext(self)
+
+    monkeypatch.setattr("rich.console.Console", Terminal)
+    report = run("rates", paths / "start.xyz", paths / "middle.xyz", "-m", "m.nqx", "-o", paths / "points.xyz", "--json")
+    assert report["files"] == [str(paths / "points.xyz")]
+    frames = jn.structure.read_all(paths / "points.xyz")
+    energies = [float(bistable(jnp.asarray(frame.positions))) for frame in frames]
+    np.testing.assert_allclose(energies, [known[0], known[1], known[0]], atol=1e-6)
+    comments = (paths / "points.xyz").read_text().splitlines()[1::5]
+    written = [float(line.split(" energy=")[1]) for line in comments]
+    np.testing.assert_allclose(written, energies, rtol=1e-12)
+    stages = [line.split(":")[0] for line in said]
+    assert list(dict.fromkeys(stages)) == [
+        "going down to the minimum",
+        "looking for the way up",
+        "refining the saddle and going down from it",
+        "vibrations of the minimum",
+        "vibrations of the saddle",
+        "vibrations of the product",
+    ]
+    assert any(line.startswith(stages[0] + ": ") for line in said) and any(" of 500, " in line for line in said)
+    kept = ["-m", "m.nqx", "-o", paths / "points.xyz", "--force", "--as-is"]
+    places = [np.asarray(frame.positions) for frame in frames]
+    for name, place in zip(("low.xyz", "top.xyz"), places, strict=False):
+        jn.Structure(NEAR.species, place).write(paths / name)
+    run("rates", paths / "low.xyz", paths / "top.xyz", *kept)
+    assert len(jn.structure.read_all(paths / "points.xyz")) == 2
 
 
 def test_rates_at_no_temperature_are_refused_before_any_search(paths, monkeypatch):
