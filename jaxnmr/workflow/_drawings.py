@@ -103,6 +103,8 @@ def site_graph(result: Result, numbers: Mapping[str, Any]) -> Any:
                 axes.text(0.475, y + 1.9 * dy, f"{each:.2g} s⁻¹", ha="center", va="center", fontsize=8)
             words = event.get("regimes", {})
             said = "; ".join(f"{word} beside {name}" for name, word in words.items() if word != "none")
+            if said and "regimes_of" in event:
+                said = f"{event['regimes_of']['atom']}: {said}"
             axes.text(0.475, y - 0.46, said, ha="center", va="center", fontsize=7, color="#c2410c")
         axes.set(xlim=(0, 1), ylim=(-len(events) + 0.4, 0.5))
         how = events[0]["rates"][0].get("rate_taken", "htst")
