@@ -70,9 +70,15 @@ def test_crossings_that_turn_back_are_taken_off(tmp_path, whole):
     assert [s.name for s in told if s.state == "done"] == ["recrossing-0", "exchange", "spectra-0", "report"]
     assert 0.5 < again.recrossed[0].value[0] < 0.97
     assert any("no plateau" in remark for remark in again.remarks)
-    row = json.loads((again.folder / "report.json").read_text())["events"][0]["rates"][0]
+    numbers = json.loads((again.folder / "report.json").read_text())
+    row = numbers["events"][0]["rates"][0]
     assert row["transmission"] == again.recrossed[0].value[0]
     assert row["rate_taken_per_s"] == pytest.approx(row["transmission"] * row["rate_per_s"], rel=1e-12)
+    # Few trajectories know the share to some per cent: that alone makes a band, and the report says what is in none.
+    assert len(again.spectra[0].low) and not len(whole.spectra[0].low)
+    left_out = [line for line in numbers["not_known"] if "band was drawn without" in line]
+    for key in ("barrier_ev", "energy_ev", "rate_error", "reference_ppm"):
+        assert sum(key in line for line in left_out) == 1
 
     over = toy.config(tmp_path, rates__recrossing_pairs=200, rates__recrossing_fs=40.0, sample__dt_fs=0.2)
     with pytest.raises(ValueError, match=r"recrossing_fs: after 40 fs at 298 K .* shorter"):
