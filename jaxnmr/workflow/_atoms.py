@@ -7,7 +7,18 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnmr.dynamics import Path, SearchError, Surface, Vibrations, dimer, fingerprint, minimise, nearest_image, neb, vibrations
+from jaxnmr.dynamics import (
+    Path,
+    SearchError,
+    Surface,
+    Vibrations,
+    dimer,
+    fingerprint,
+    minimise,
+    nearest_image,
+    neb,
+    vibrations,
+)
 from jaxnmr.structure import ELEMENTS
 from jaxnmr.workflow._combined import Combined, grouped
 from jaxnmr.workflow._config import Motion
@@ -25,6 +36,8 @@ _SMALL = 200
 _NEAR, _LEVEL = 0.05, 5e-4
 # Of two events that look the same the atoms go ways whose lengths differ by less, Å.
 _WAY = 0.15
+# A descent that is less exact ends in the minimum that it comes so near to, Å; and by which part of the way it is pushed.
+_ASIDE, _PUSH = 0.2, 0.1
 
 
 def relaxed(surface: Surface, positions: np.ndarray, told: Callable[[str], None]) -> Relaxed:
@@ -141,6 +154,7 @@ def between(
         joins = bool(min(max(ways[0][0], ways[1][1]), max(ways[0][1], ways[1][0])) < 0.3)
     place = top.positions
     crossing = tuple(bridge.moved(before, place).coordinate(place) for bridge in event.bridges)
+    alone = _one_by_one(surface, first, end, event, before, told)
     return Band(
         _array(path.positions),
         _array(path.energies) - first.energy,
@@ -152,7 +166,9 @@ def between(
         joins,
         levels,
         crossing,
-        int(path.evaluations) + top.evaluations,
+        int(path.evaluations) + top.evaluations + sum(calls for _, _, calls in alone),
+        tuple(where for where, _, _ in alone),
+        tuple(level for _, level, _ in alone),
     )
 
 
@@ -184,6 +200,34 @@ def check_joined(ends: Ends, bands: Mapping[int, Band]) -> None:
             'that lies between among motion.ends; motion.unjoined = "keep" takes the rate as it is.',
             dict(bands),
         )
+
+
+def _one_by_one(
+    surface: Surface, first: Relaxed, end: np.ndarray, event: Event, before: np.ndarray, told: Callable[[str], None]
+) -> list[tuple[str, float, int]]:
+    """Where each of several protons leads that crosses alone, how high that lies, and what it took to see.
+
+    A path on which all cross together may be a saddle's while another, one after the other, is lower: by symmetry a band
+    that begins in step stays in step. A minimum between would show such a way.
+    """
+    found = []
+    heard = forces_to(told, "one proton alone, ")
+    goals = {"first": first.positions, "end": end}
+    for bridge in event.bridges if len(event.bridges) > 1 else ():
+        guess = first.positions.copy()
+        guess[bridge.proton] = bridge.moved(before, first.positions).across(first.positions[bridge.proton])
+        where, calls = "between", 0
+        # Twice: a descent that symmetry holds on a ridge leaves it once it is pushed.
+        for _ in range(2):
+            low = minimise(surface, guess, max_force=10 * FORCE, max_steps=1000, throw=False, progress=heard)
+            place, calls = _array(low.positions), calls + int(low.evaluations)
+            near = (name for name, goal in goals.items() if np.abs(_nearest(place - goal, surface)).max() < _ASIDE)
+            where = next(near, "between") if low.converged else "nowhere"
+            if where != "between":
+                break
+            guess = place + _PUSH * _nearest(first.positions - place, surface)
+        found.append((where, float(low.energy) - first.energy, calls))
+    return found
 
 
 def forces_to(told: Callable[[str], None], what: str = "") -> Callable[[int, int, float], None]:

@@ -115,6 +115,9 @@ class Band:
         sides_ev: energies of the minima where they end.
         crossing_a: of each proton that crosses, d(donor) - d(acceptor) at the saddle, Å.
         evaluations: of forces.
+        alone_at: where the atoms come to rest if of several protons only one crosses, proton by proton: "first", "end", a
+            minimum "between" them, or "nowhere".
+        alone_ev: energies there, above the first minimum.
     """
 
     positions: np.ndarray
@@ -128,6 +131,8 @@ class Band:
     sides_ev: tuple[float, ...]
     crossing_a: tuple[float, ...]
     evaluations: int
+    alone_at: tuple[str, ...] = ()
+    alone_ev: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

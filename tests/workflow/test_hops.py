@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 import jaxnmr as jn
-from jaxnmr.dynamics import Surface
+from jaxnmr.dynamics import Surface, minimise
 from jaxnmr.errors import JaxnmrWarning
 from jaxnmr.structure import Structure, symmetries
+from jaxnmr.workflow._atoms import _one_by_one
 from jaxnmr.workflow._combined import combined
 from jaxnmr.workflow._config import Motion
 from jaxnmr.workflow._event_images import images_of
 from jaxnmr.workflow._explore import explored
-from jaxnmr.workflow._hops import Event, moved_groups, proton_hops
+from jaxnmr.workflow._hops import Bridge, Event, moved_groups, proton_hops
 from jaxnmr.workflow._kinetics import exchange_of
 from jaxnmr.workflow._records import Ends, RatesOfEvents, Relaxed
 
@@ -263,3 +264,25 @@ def test_what_a_search_finds_is_known_as_several_events():
     assert found.parts == ((0,), (1,)) and found.factors == (0, 0)
     assert len(combined(structure, [event(k) for k in range(4)]).events) == 15
     assert len(combined(structure, [event(k) for k in range(5)]).events) == 5
+
+
+@pytest.mark.parametrize(("coupling", "where"), [(0.2, ("between", "between")), (3.0, ("first", "first"))])
+def test_a_proton_that_crosses_alone(coupling, where):
+    """Two protons in double wells: weakly coupled each has a minimum of its own across, strongly it comes back."""
+    ends = np.array([[0, 0, 0], [2.4, 0, 0], [0, 5.0, 0], [2.4, 5.0, 0]], float)
+
+    def energy(r):
+        x, off = r[4:, 0] - 1.2, r[4:, 1:] - np.array([[0.0, 0.0], [5.0, 0.0]])
+        return 8.0 * ((x**2 - 0.0625) ** 2).sum() - coupling * (x[0] * x[1] - 0.0625) + 5.0 * (off**2).sum()
+
+    surface = Surface(energy, species=("O",) * 4 + ("H",) * 2, fixed=(True,) * 4 + (False,) * 2)
+    home, away = (np.concatenate([ends, [[1.2 + x, 0, 0], [1.2 + x, 5.0, 0]]]) for x in (-0.25, 0.25))
+    first, last = (np.asarray(minimise(surface, place, max_force=1e-5).positions) for place in (home, away))
+    bridges = tuple(Bridge(4 + k, 2 * k, 2 * k + 1, ends[2 * k], ends[2 * k + 1]) for k in range(2))
+    event = Event("protons", away, tuple(range(6)), bridges)
+    level = float(surface.energy(first))
+    found = _one_by_one(surface, Relaxed(first, level, 0.0, 1), last, event, home, lambda text: None)
+    assert tuple(place for place, _, _ in found) == where
+    # Across alone the coupling changes sign: + 2 c x² in all, but for what the protons give way.
+    expected = 2 * coupling * 0.0625 if where[0] == "between" else 0.0
+    np.testing.assert_allclose([height for _, height, _ in found], expected, atol=0.3 * expected + 1e-4)

@@ -166,7 +166,14 @@ def test_protons_that_cross_together_are_a_remark(tmp_path):
     run = made(tmp_path)
     assert numbers_of(run)["events"][0]["crossing"]["on_this_path"] == "concerted"
     remark = next(r for r in remarks_of(run) if "concerted on this path" in r)
-    assert "one proton across was not looked for" in remark and "1 negative mode;" in remark
+    assert "one proton can be across alone was not looked for" in remark and "1 negative mode;" in remark
+    for where, words in (
+        (("first", "end"), "finds no minimum"),
+        (("between", "first"), r"is a minimum (+0.150 eV from the first)"),
+        (("nowhere", "first"), "not found in 1000 steps"),
+    ):
+        known = dataclasses.replace(run.bands[0], alone_at=where, alone_ev=(0.15, 0.0))
+        assert any(words in r for r in remarks_of(dataclasses.replace(run, bands=(known,) * 3)))
     apart = dataclasses.replace(run.bands[0], crossing_a=(-0.6, 0.1))
     assert any("one after another on this path" in r for r in remarks_of(dataclasses.replace(run, bands=(apart,) * 3)))
     single = dataclasses.replace(run.bands[0], crossing_a=(0.1,))
