@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxnmr.compiling import exact_products
 from jaxnmr.dynamics._hessian import COLUMNS, batches, dense_hessian, hessian_rows, lowest_modes
-from jaxnmr.dynamics._rigid import Rigid, inertia, rigid_kind, rigid_motions, rigid_parts, rigid_projector
+from jaxnmr.dynamics._rigid import Rigid, idle_motions, inertia, rigid_kind, rigid_motions, rigid_parts, rigid_projector
 from jaxnmr.dynamics._surface import EnergyFunction, Surface, as_surface
 from jaxnmr.dynamics._units import OMEGA
 from jaxnmr.errors import is_concrete
@@ -144,8 +144,9 @@ def vibrations(
         positions: of a minimum or a saddle, Å, (atom, dimension).
         rigid: "molecule", "crystal" or "none": which motions cost no energy and are projected out (all, shifts, nothing).
             By default shifts with a cell, nothing with fixed atoms or outside space; without a cell what the energy says
-            when the atoms are shifted and turned as a whole, so that a molecule in a field or a trap is none. Where values
-            are traced it is not asked, and free atoms in space are a molecule.
+            when the atoms are shifted and turned as a whole: in a field or a trap only what the Hessian shows to be free
+            is projected out, such as turns about the field (with `lowest` only shifts, if free). Where values are traced it
+            is not asked, and free atoms in space are a molecule.
         lowest: only so many of the softest modes, by Lanczos steps without a matrix, for large systems; see `residuals`.
             Modes of one frequency are found each for itself, in rounds of steps.
         max_force: refuse a point where a force is larger, eV/Å; None: do not look.
@@ -176,7 +177,10 @@ def vibrations(
         rows = None
         if progress is not None and is_concrete(surface, positions):
             rows = _told(surface, positions, moving, columns, progress)
-        result = _dense(surface, positions, kind, tuple(moving.tolist()), columns, rows)
+        # In a field some turns may still be free: the Hessian says which.
+        free = surface.cell is None and not any(surface.fixed or ()) and positions.shape[1] == 3 and len(positions) > 1
+        field = rigid is None and free and kind != "molecule"
+        result = _dense(surface, positions, kind, tuple(moving.tolist()), columns, rows, field)
     else:
         tries = min(len(moving), max(20 * lowest, 60) if steps is None else steps)
         result = _softest(surface, positions, kind, lowest, tries, seed)
@@ -214,16 +218,21 @@ _rows = eqx.filter_jit(exact_products(hessian_rows))
 @eqx.filter_jit
 @exact_products
 def _dense(
-    surface: Surface, positions: Array, kind: Rigid, moving: tuple[int, ...], columns: int, rows: Array | None
+    surface: Surface, positions: Array, kind: Rigid, moving: tuple[int, ...], columns: int, rows: Array | None, field: bool
 ) -> Vibrations:
     masses, motions, turning = _frame(surface, positions, kind)
+    energy, gradient = surface.value_and_gradient(positions)
     free, dim = np.asarray(moving), positions.shape[1]
     root = jnp.repeat(jnp.sqrt(masses), dim, total_repeat_length=positions.size)
     rows = dense_hessian(surface, positions, free, columns) if rows is None else rows
     hessian = (rows[:, free] + rows[:, free].T) / 2
     matrix = hessian / root[free][:, None] / root[free][None, :]
     rank, ones = jnp.zeros((), jnp.int32), jnp.zeros_like(matrix)
-    if kind != "none":
+    if field:
+        known = jax.lax.stop_gradient((positions, gradient, hessian))
+        motions = idle_motions(*known, free=surface.free(positions)).reshape(-1, *positions.shape)
+        motions = motions * jnp.sqrt(masses)[None, :, None]
+    if len(motions):
         ones, rank = rigid_projector(motions)
         inside = jnp.eye(len(matrix), dtype=matrix.dtype) - ones
         matrix = inside @ matrix @ inside
@@ -236,7 +245,6 @@ def _dense(
         (rows[:, held] / root[free][:, None] / root[held][None, :]).T @ vectors if len(held) else jnp.zeros((1, len(free)))
     )
     _, log_determinant = jnp.linalg.slogdet(matrix + ones)
-    energy, gradient = surface.value_and_gradient(positions)
     return Vibrations(
         energy=energy,
         positions=positions,

@@ -136,6 +136,8 @@ def counted_rates(labels: Any, spacing: float, *, n_states: int | None = None, u
             f"longer, start replicas there, or number the other states without a gap (n_states {n - len(never)})."
         )
     np.fill_diagonal(counts, 0)
+    times = spacing * visits.astype(float)
+    found = rates_of_counts(counts, times, units=units)
     jumps = counts.sum(axis=0)
     j = int(np.argmax(jumps / visits))
     if jumps[j] > _OFTEN * visits[j]:
@@ -144,8 +146,7 @@ def counted_rates(labels: Any, spacing: float, *, n_states: int | None = None, u
             "jumps there and back between two samples are not seen, and its rate is too low by about as much. Keep samples "
             "more often, until a state lasts for ten and more."
         )
-    times = spacing * visits.astype(float)
-    return rates_of_counts(counts, times, units=units)
+    return found
 
 
 def rates_of_counts(counts: Any, times: Any, *, units: Units = ATOMIC) -> CountedRates:

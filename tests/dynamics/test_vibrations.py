@@ -171,11 +171,12 @@ def test_motions_of_the_whole_in_a_trap_are_vibrations():
     surface = Surface(trapped, masses=[1.0, 1.0])
     low = minimise(surface, np.array([[0.5, 0.1, 0.2], [-0.6, 0, 0]]), max_force=1e-9).positions
     found = vibrations(surface, low)
-    assert int(found.n_rigid) == 0
+    assert int(found.n_rigid) == 2 and found.inertia is None and int(found.n_negative) == 0
     # Three swings of the centre; turns about the trap's middle are free, and what is left is the stretch.
     np.testing.assert_allclose(found.eigenvalues, [0, 0, 1, 1, 1, 61], atol=1e-6)
     assert int(vibrations(surface, low, rigid="molecule").n_rigid) == 5
-    assert int(jax.jit(lambda: vibrations(surface, low).n_rigid)()) == 0
+    assert int(vibrations(surface, low, rigid="none").n_rigid) == 0
+    assert int(jax.jit(lambda: vibrations(surface, low).n_rigid)()) == 2
     shifted = low + 0.1
     run = md(surface, shifted, NVE(), steps=20, dt=1.0, every=20)
     assert np.abs(run.state.velocities.sum(axis=0)).max() > 1e-3
@@ -194,6 +195,18 @@ def test_a_uniform_field_leaves_shifts_free():
     assert int(found.n_rigid) == 3 and int(found.n_negative) == 0
     # Two librations: the dipole's force 0.2 eV/Å over the length, 0.2/1.2067, on a reduced mass of 1/2.
     np.testing.assert_allclose(found.eigenvalues[3:5], 2 * 0.2 / (1.2 + 0.2 / 30), rtol=1e-6)
+    # A bent molecule with its charge in the middle: one turn is left, about the field.
+    surface = Surface(lambda r: corner(r) + 0.1 * (r[1, 2] - (r[0, 2] + r[2, 2]) / 2), masses=[16.0, 12.0, 16.0])
+    found = vibrations(
+        surface, minimise(surface, np.array([[-0.8, 0.1, 0.6], [0, 0, 0], [0.8, 0, 0.6]]), max_force=1e-9).positions
+    )
+    assert int(found.n_rigid) == 4 and int(found.n_negative) == 0 and float(found.eigenvalues[4]) > 1e-3
+
+
+def corner(positions):
+    """A bent molecule: springs along all three sides."""
+    sides = jnp.stack([jnp.sqrt(jnp.sum((positions[i] - positions[j]) ** 2)) for i, j in ((0, 1), (1, 2), (0, 2))])
+    return 10.0 * jnp.sum((sides - jnp.asarray([1.0, 1.0, 1.6])) ** 2)
 
 
 def test_a_path_in_a_trap_moves_its_centre():
