@@ -58,8 +58,8 @@ def nearness(tensors: TensorsOfStates, config: RunConfig) -> tuple[float, float]
     if not nucleus.is_quadrupolar:
         return ppm, _AU
     spin = float(nucleus.spin)
-    # Hz of ν_Q for one a.u. of the largest principal value, which is never above the norm.
-    unit = abs(EFG_AU_TO_HZ_PER_BARN * nucleus.quadrupole_moment) * 3 / (2 * spin * (2 * spin - 1))
+    # Hz of ν_Q for a norm of one a.u.: of a traceless tensor the largest principal value is at most √(2/3) of it.
+    unit = np.sqrt(2 / 3) * abs(EFG_AU_TO_HZ_PER_BARN * nucleus.quadrupole_moment) * 3 / (2 * spin * (2 * spin - 1))
     if spin.is_integer():
         return ppm, min(_AU, allowed / unit)
     largest = float(np.linalg.norm(tensors.efg, axis=(-2, -1)).max())
