@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxnmr.compiling import exact_products
+from jaxnmr.compiling import QUICK, exact_products, known
 from jaxnmr.dynamics._surface import Surface
 from jaxnmr.errors import is_concrete
 
@@ -53,16 +53,15 @@ def rigid_kind(surface: Surface, positions: Array, rigid: str | None) -> Rigid:
         return "molecule"
     # Inside someone's jit constants are still constants.
     with jax.ensure_compile_time_eval():
-        costs = _costs(surface, positions.reshape(-1, *positions.shape[-2:])[0])
+        costs = (_quick_costs if known() else _costs)(surface, positions.reshape(-1, *positions.shape[-2:])[0])
     if not is_concrete(costs):
         return "molecule"
     shift, turn = np.asarray(costs)
     return "none" if shift else "crystal" if turn else "molecule"
 
 
-@eqx.filter_jit
 @exact_products
-def _costs(surface: Surface, positions: Array) -> Array:
+def _of_motions(surface: Surface, positions: Array) -> Array:
     """Whether a shift and a turn of the whole change the energy: no, where that cannot be told."""
     n = len(positions)
     arm = positions - jnp.mean(positions, axis=0)[None]
@@ -88,6 +87,11 @@ def _costs(surface: Surface, positions: Array) -> Array:
     allowed = 1e-3 * jnp.abs(energies[1] - energies[0]) + 1e-6 * jnp.max(jnp.abs(energies))
     change = jnp.abs(energies[2:] - energies[1])
     return (change > allowed) & jnp.isfinite(change) & ~jnp.any(short)
+
+
+_costs = eqx.filter_jit(_of_motions)
+# Four energies: to compile them is all that costs.
+_quick_costs = eqx.filter_jit(_of_motions, compiler_options=QUICK)  # pyright: ignore[reportCallIssue]
 
 
 def rigid_motions(
