@@ -90,7 +90,7 @@ class _Sum:
             for each in value:
                 self.add(each, inside)
         elif isinstance(value, set | frozenset):
-            self.say(type(value).__name__, sorted(map(repr, value)))
+            self.say(type(value).__name__, sorted(map(_told, value)))
         elif isinstance(value, Mapping):
             self.say("mapping", len(value))
             for key, each in value.items():
@@ -132,6 +132,8 @@ class _Sum:
 
     def _add_function(self, function: types.FunctionType) -> None:
         code, installed = function.__code__, _is_installed(function.__globals__.get("__name__"))
+        # Code that a decorator has written, as one that checks types, is that package's.
+        installed = installed or (hasattr(function, "__wrapped__") and code.co_filename.startswith("<"))
         if installed:
             self.say(*_named(function.__globals__.get("__name__")), code.co_name)
         else:
@@ -195,14 +197,13 @@ class _Sum:
         foreign = installed and not kind.__module__.startswith("jaxnmr") and kind is not types.SimpleNamespace
         if hasattr(value, "__wrapped__"):
             self.add(value.__wrapped__)
+        elif foreign and (inside or not callable(value)):
+            # A part of another package.
+            self.say(_told(value))
+            return
         elif callable(value) and not isinstance(kind.__call__, types.FunctionType):
             # Compiled: a function of an installed package, or something that nothing is known of.
             self._add_builtin(value, inside) if hasattr(value, "__qualname__") else self._unknown(value)
-        elif foreign and (inside or not callable(value)):
-            # A part of another package: what it tells of itself, but for its place in memory.
-            text = repr(value)
-            self.say(text if " at 0x" not in text else "")
-            return
         elif parts is None:
             self._unknown(value)
             return
@@ -218,6 +219,12 @@ class _Sum:
         name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None) or f"a {type(value).__qualname__}"
         self.say(type(value).__module__, name)
         self.blind.append(str(name))
+
+
+def _told(value: Any) -> str:
+    """What an object tells of itself; nothing where that has its place in memory, which is another one each time."""
+    text = repr(value)
+    return text if " at 0x" not in text else ""
 
 
 def _parts(value: Any) -> dict[str, Any] | None:

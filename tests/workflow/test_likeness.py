@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from beartype import beartype
+from jaxtyping import jaxtyped
 
 import jaxnmr as jn
 from jaxnmr.dynamics import Surface
@@ -58,6 +60,16 @@ def reached(scale):
     return outer
 
 
+def checked(scale):
+    """By a decorator of an installed package, whose own parts nobody need know."""
+
+    @jaxtyped(typechecker=beartype)
+    def found(r: jax.Array):
+        return scale * toy.energy(r)
+
+    return found
+
+
 def constant(scale):
     """In the code of a nested function."""
     names = {}
@@ -96,6 +108,7 @@ MODELS = {
     "default": defaulted,
     "another function": reached,
     "constant": constant,
+    "decorated": checked,
     "jit": lambda s: jax.jit(closed(s)),
     "jit of vmap": lambda s: jax.jit(jax.vmap(closed(s))),
     "equinox' jit": lambda s: eqx.filter_jit(closed(s)),
