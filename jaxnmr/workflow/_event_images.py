@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxnmr.structure import Operation, Structure
-from jaxnmr.workflow._hops import Event, fragments
+from jaxnmr.workflow._hops import Event, fragments, nearest_steps
 
 __all__ = ["images_of", "said_of_images"]
 
@@ -72,8 +72,4 @@ def said_of_images(
 
 def _apart(one: np.ndarray, other: np.ndarray, structure: Structure) -> float:
     """Distance of the farthest atom, to the nearest image."""
-    gap = one - other
-    if structure.cell is not None:
-        cell = np.asarray(structure.cell, np.float64)
-        gap = gap - np.round(gap @ np.linalg.inv(cell)) @ cell
-    return float(np.linalg.norm(gap, axis=-1).max())
+    return float(np.linalg.norm(nearest_steps(one - other, structure), axis=-1).max())
