@@ -3,9 +3,10 @@
     python benchmarks/khco3_chain.py                                                  # the shipped potential, 5 ps
     python benchmarks/khco3_chain.py --potential ../shared/weights/nequix-oam-1.nqx --recrossing-pairs 16
 
-Stages are kept in `--folder`, so that a run that was stopped goes on; times are of the stages made now. Seconds of the
-processor count all threads, and mean more than the clock's where others are at work. Published beside: static 17O lines near
-160, 160 and 110 ppm; with the transfer 7.0 MHz and eta 0.2 for hydroxyl and carbonyl together; 140 GHz at 298 K.
+Stages are kept in `--folder` with their times, so that a run that was stopped goes on; the time of a stage that was stopped
+inside is that of its last part. Seconds of the processor count all threads, and mean more than the clock's where others are
+at work. Published beside: static 17O lines near 160, 160 and 110 ppm; with the transfer 7.0 MHz and eta 0.2 for hydroxyl
+and carbonyl together; 140 GHz at 298 K.
 """
 
 from __future__ import annotations
@@ -28,22 +29,23 @@ from jaxnmr.workflow._numbers import numbers_of  # noqa: E402
 
 
 class Clock:
-    """Seconds of the wall and of the processor from a step's begin to its end."""
+    """Seconds of the wall and of the processor from a step's begin to its end, kept beside the stages."""
 
-    def __init__(self):
-        self.rows: dict[str, dict[str, float | None]] = {}
+    def __init__(self, file: Path):
+        self.file = file
+        self.rows: dict[str, dict[str, float]] = json.loads(file.read_text()) if file.exists() else {}
         self._began = (0.0, 0.0)
 
     def __call__(self, step: Step) -> None:
         now = time.perf_counter(), time.process_time()
         if step.state == "begins":
             self._began = now
-        elif step.state == "kept":
-            self.rows[step.name] = {"wall_s": None, "processor_s": None}
         elif step.state == "done":
             wall, processor = (b - a for a, b in zip(self._began, now, strict=True))
             self.rows[step.name] = {"wall_s": wall, "processor_s": processor}
-        print(f"{step.name}: {step.state}", flush=True)
+            self.file.write_text(json.dumps(self.rows))
+        if step.state in ("begins", "done", "kept"):
+            print(f"{step.name}: {step.state}", flush=True)
 
 
 def main() -> None:
@@ -58,7 +60,8 @@ def main() -> None:
     given = asked.parse_args()
     name = "shipped" if given.potential == "khco3" else Path(given.potential).stem.split("-")[0]
     given.folder = given.folder or ROOT / "build" / f"chain-{name}"
-    clock = Clock()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    clock = Clock(given.folder / "times.json")
     # The demonstration's, with a longer motion and a finer path.
     length, warmup = given.length_ps, min(0.2, given.length_ps / 4)
     config = conditions(given.folder, potential=given.potential, images=7, length_ps=length, warmup_ps=warmup)

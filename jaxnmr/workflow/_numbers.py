@@ -154,7 +154,12 @@ def _staying(result: Result, t: int, column: int) -> dict[str, Any]:
     if not result.recrossed:
         return {}
     found = result.recrossed[column]
-    return {"transmission": float(found.value[t]), "transmission_stderr": float(found.stderr[t])}
+    return {
+        "transmission": float(found.value[t]),
+        "transmission_stderr": float(found.stderr[t]),
+        "starts_that_count": float(found.effective[t]),
+        "saddle_anharmonicity": float(found.anharmonic[t]),
+    }
 
 
 def _taken(result: Result, t: int, event: int) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from jaxnmr.workflow._result import Result
 
 __all__ = ["remarks_of"]
 
+# Fewer starts tell a share to no better than some tenths.
+_STARTS = 20
+
 
 def remarks_of(result: Result) -> tuple[str, ...]:
     """All remarks, each once."""
@@ -108,7 +111,7 @@ def _jumps(result: Result) -> list[str]:
 
 
 def _crossings(result: Result) -> list[str]:
-    """Where the share of crossings that stay across has come to no plateau."""
+    """Where the share of crossings that stay across has come to no plateau, and what its starts say of the saddle."""
     found = []
     for k, each in zip(result.used, result.recrossed, strict=False):
         for t, kelvin in enumerate(result.config.experiment.temperatures_k):
@@ -118,6 +121,18 @@ def _crossings(result: Result) -> list[str]:
                 found.append(
                     f"event {k}, {kelvin:g} K: the share of crossings that stay across goes from {one:.2f} to {two:.2f} in "
                     f"the last {each.time[-1] / 2:g} fs: no plateau; change rates.recrossing_fs."
+                )
+            count, ratio = float(each.effective[t]), float(each.anharmonic[t])
+            if count < _STARTS:
+                found.append(
+                    f"event {k}, {kelvin:g} K: {count:.0f} of the starts at the saddle count, the others are too high in "
+                    "energy; the share that stays across is uncertain: take more rates.recrossing_pairs."
+                )
+            if abs(np.log(ratio)) > np.log(2):
+                found.append(
+                    f"event {k}, {kelvin:g} K: the plane through the saddle has {ratio:.2g} times the states that harmonic "
+                    "theory gives it, which is not in the rate; the minima may be anharmonic too. What the motion counts "
+                    "knows both."
                 )
     return found
 

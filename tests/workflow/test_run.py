@@ -74,6 +74,10 @@ def test_crossings_that_turn_back_are_taken_off(tmp_path, whole):
     row = numbers["events"][0]["rates"][0]
     assert row["transmission"] == again.recrossed[0].value[0]
     assert row["rate_taken_per_s"] == pytest.approx(row["transmission"] * row["rate_per_s"], rel=1e-12)
+    assert row["starts_that_count"] > 100 and row["saddle_anharmonicity"] == pytest.approx(1.0, abs=0.2)
+    few = dataclasses.replace(again.recrossed[0], effective=np.array([5.0]), anharmonic=np.array([0.2]))
+    said = remarks_of(dataclasses.replace(again, recrossed=(few,)))
+    assert any("5 of the starts" in r for r in said) and any("0.2 times the states" in r for r in said)
     # Few trajectories know the share to some per cent: that alone makes a band, and the report says what is in none.
     assert len(again.spectra[0].low) and not len(whole.spectra[0].low)
     left_out = [line for line in numbers["not_known"] if "band was drawn without" in line]
