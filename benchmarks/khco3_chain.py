@@ -15,6 +15,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -48,6 +49,13 @@ class Clock:
             print(f"{step.name}: {step.state}", flush=True)
 
 
+def without_tensors(found: Any) -> Any:
+    """Principal values tell enough here; the run's folder has the whole tensors."""
+    if isinstance(found, dict):
+        return {key: without_tensors(value) for key, value in found.items() if "_tensor_" not in key}
+    return [without_tensors(each) for each in found] if isinstance(found, list | tuple) else found
+
+
 def main() -> None:
     """Run, and write what came out."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -72,7 +80,7 @@ def main() -> None:
     numbers = numbers_of(result)
     keys = ("events", "sites", "motion", "spectra", "remarks")
     told = {"potential": Path(given.potential).stem, "until": given.until, "stages": clock.rows}
-    told |= {key: numbers[key] for key in keys}
+    told |= {key: without_tensors(numbers[key]) for key in keys}
     told["concerted"] = [max(abs(x) for x in band.crossing_a) < 0.1 for band in result.bands]
     told["environment"] = environment()
     out = given.out or ROOT / "benchmarks" / "results" / f"khco3_{name}.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -99,17 +99,43 @@ def settled(surface: Surface, first: Relaxed, before: np.ndarray, all_of: Combin
             and np.allclose(ways[j], ways[k], atol=_WAY)
         )
         same.append(next(near, k))
+    # One of each group, a motion of its own to another minimum.
+    group_of = [next(g for g, atoms in enumerate(groups) if event.atoms[0] in atoms) for event in events]
+    alone = [k for k in range(len(events)) if apart[k] and len(all_of.parts[k]) == 1]
+    chosen = [next(k for k in alone if group_of[k] == g) for g in sorted({group_of[k] for k in alone})]
     return Ends(
         tuple(event.name for event in events),
         np.array(places).reshape(len(events), *first.positions.shape),
         np.array(energies),
         np.array(apart, bool),
         np.array(same, int),
-        tuple(next(k for k, g in enumerate(groups) if event.atoms[0] in g) for event in events),
+        tuple(group_of),
         tuple(tuple(sorted(g)) for g in groups),
         all_of.parts,
         all_of.factors,
+        *_together(surface, first, np.array(places), energies, chosen, told),
     )
+
+
+def _together(
+    surface: Surface,
+    first: Relaxed,
+    places: np.ndarray,
+    energies: Sequence[float],
+    events: Sequence[int],
+    told: Callable[[str], None],
+) -> tuple[float, float]:
+    """Energy of one event of each group at once, and the sum of their own: equal where groups are independent.
+
+    Groups that feel each other, as dimers of an ordered crystal, may be level together where each alone costs energy.
+    """
+    if len(events) < 2:
+        return float("nan"), float("nan")
+    guess = first.positions + np.sum([_nearest(places[k] - first.positions, surface) for k in events], axis=0)
+    heard = forces_to(told, "all groups at once, ")
+    low = minimise(surface, guess, max_force=10 * FORCE, max_steps=3000, throw=False, progress=heard)
+    level = float(low.energy) - first.energy if low.converged else float("nan")
+    return level, float(sum(energies[k] for k in events))
 
 
 def between(

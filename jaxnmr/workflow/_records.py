@@ -67,6 +67,8 @@ class Ends:
         parts: of each event, the events that it is made of, itself alone where it is a motion of its own; empty if all are.
         factors: number of each event's motion, of which the others of the group are independent, -1 where it has parts;
             empty where the events of each group exclude each other.
+        together_ev: energy above the first minimum where the first event of every group has happened; NaN for one group.
+        one_by_one_ev: the sum of what each of these costs alone.
     """
 
     names: tuple[str, ...]
@@ -78,6 +80,8 @@ class Ends:
     atoms: tuple[tuple[int, ...], ...]
     parts: tuple[tuple[int, ...], ...] = ()
     factors: tuple[int, ...] = ()
+    together_ev: float = float("nan")
+    one_by_one_ev: float = float("nan")
 
     def alone(self, event: int) -> bool:
         """Whether an event is a motion of its own, with a saddle and a rate."""

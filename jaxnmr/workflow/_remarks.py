@@ -14,12 +14,14 @@ __all__ = ["remarks_of"]
 
 # Fewer starts tell a share to no better than some tenths.
 _STARTS = 20
+# What neighbours may change of an energy unsaid, eV: a fifth of kT at room temperature.
+_COUPLED = 0.005
 
 
 def remarks_of(result: Result) -> tuple[str, ...]:
     """All remarks, each once."""
     found = list(result.rates.remarks) if result.rates is not None else []
-    found += _left_out(result)
+    found += [*_left_out(result), *_coupled(result)]
     for k, band in zip(result.used, result.bands, strict=True):
         if not band.joins:
             found.append(
@@ -51,6 +53,18 @@ def _left_out(result: Result) -> list[str]:
                 "they are taken to exclude each other, which makes each one's share too small: give fewer (motion.ends)."
             )
     return found
+
+
+def _coupled(result: Result) -> list[str]:
+    """Groups that are not independent."""
+    ends = result.ends
+    if ends is None or not abs(ends.together_ev - ends.one_by_one_ev) > _COUPLED:
+        return []
+    return [
+        f"groups feel each other: with the first event of every group the crystal lies {ends.together_ev:+.4f} eV from the "
+        f"first minimum, where one by one they add up to {ends.one_by_one_ev:+.4f} eV. Shares and rates of B and D are of a "
+        "group whose neighbours stay in the first minimum; with neighbours that hop as well they are others."
+    ]
 
 
 def _quantum(result: Result) -> list[str]:
