@@ -1,14 +1,7 @@
 """`jaxnmr train`: a folder with a model that loads, its metrics and its report; mistakes in one line."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -100,43 +93,6 @@ def test_a_potential(folder):
     assert other.exit_code == 2
     assert "other settings or data" in other.stderr
     assert run(folder, ENERGIES.replace("batch_size = 4", "batch_size = 3"), "--restart").exit_code == 0
-
-
-@pytest.mark.slow
-def test_a_training_that_is_killed(folder, tmp_path):
-    """SIGKILL at three random moments after the first epoch; the same command then ends with the unbroken run's model."""
-    (folder / "a.toml").write_text(ENERGIES.replace("epochs = 2", "epochs = 60\ncheckpoint_steps = 2"))
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "jax"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-
-    def started(name):
-        command = [sys.executable, "-m", "jaxnmr", "train", str(folder / "a.toml"), "--output", str(folder / name)]
-        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
-
-    def ended(name):
-        program = started(name)
-        _, said = program.communicate(timeout=600)
-        assert program.returncode == 0, said
-
-    ended("whole")
-    rng, kills, metrics = np.random.default_rng(0), 0, folder / "broken" / "metrics.jsonl"
-    while kills < 3:
-        program, before = started("broken"), metrics.stat().st_size if metrics.exists() else 0
-        while program.poll() is None and (not metrics.exists() or metrics.stat().st_size <= before):
-            time.sleep(0.005)
-        time.sleep(float(rng.uniform(0, 0.05)))
-        program.kill()
-        _, said = program.communicate()
-        assert program.returncode == -signal.SIGKILL, said  # otherwise it was at its end: give it more epochs
-        kills += 1
-    ended("broken")
-    assert metrics.read_text() == (folder / "whole" / "metrics.jsonl").read_text()
-    whole, broken = (jn.load_potential(folder / name / "model.safetensors") for name in ("whole", "broken"))
-    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(broken), strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.slow
