@@ -25,6 +25,9 @@ CONVENTIONS = {
     "populations": "of an event's rate: the first minimum and the event's, the two alone, by harmonic theory. "
     "populations_taken: of these two, as the exchange has them, which do not sum to one where the group has more basins; "
     "populations_of_group has all, in the order of minima_of_group.",
+    "neighbours": "energy_ev of a pair: of both events at once above the sum of what each costs alone; the mean field takes "
+    "it times scales, one for each temperature, with which all events at once have the right free energy. felt_ev of an "
+    "event's rate: what the mean field adds to its energy_ev.",
 }
 
 

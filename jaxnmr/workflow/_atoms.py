@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +26,7 @@ from jaxnmr.workflow._hops import Event
 from jaxnmr.workflow._records import Band, Ends, Point, Relaxed
 from jaxnmr.workflow._refine import Top, columns_to, refined
 
-__all__ = ["FORCE", "between", "check_joined", "point_at", "relaxed", "settled", "vibrations_of"]
+__all__ = ["FORCE", "between", "check_joined", "forces_to", "point_at", "relaxed", "settled", "vibrations_of"]
 
 # Vibrations of 50 cm⁻¹ are right to a few per cent at points that are stationary to so much, eV/Å.
 FORCE = 5e-4
@@ -99,10 +99,7 @@ def settled(surface: Surface, first: Relaxed, before: np.ndarray, all_of: Combin
             and np.allclose(ways[j], ways[k], atol=_WAY)
         )
         same.append(next(near, k))
-    # One of each group, a motion of its own to another minimum.
     group_of = [next(g for g, atoms in enumerate(groups) if event.atoms[0] in atoms) for event in events]
-    alone = [k for k in range(len(events)) if apart[k] and len(all_of.parts[k]) == 1]
-    chosen = [next(k for k in alone if group_of[k] == g) for g in sorted({group_of[k] for k in alone})]
     return Ends(
         tuple(event.name for event in events),
         np.array(places).reshape(len(events), *first.positions.shape),
@@ -113,29 +110,7 @@ def settled(surface: Surface, first: Relaxed, before: np.ndarray, all_of: Combin
         tuple(tuple(sorted(g)) for g in groups),
         all_of.parts,
         all_of.factors,
-        *_together(surface, first, np.array(places), energies, chosen, told),
     )
-
-
-def _together(
-    surface: Surface,
-    first: Relaxed,
-    places: np.ndarray,
-    energies: Sequence[float],
-    events: Sequence[int],
-    told: Callable[[str], None],
-) -> tuple[float, float]:
-    """Energy of one event of each group at once, and the sum of their own: equal where groups are independent.
-
-    Groups that feel each other, as dimers of an ordered crystal, may be level together where each alone costs energy.
-    """
-    if len(events) < 2:
-        return float("nan"), float("nan")
-    guess = first.positions + np.sum([_nearest(places[k] - first.positions, surface) for k in events], axis=0)
-    heard = forces_to(told, "all groups at once, ")
-    low = minimise(surface, guess, max_force=10 * FORCE, max_steps=3000, throw=False, progress=heard)
-    level = float(low.energy) - first.energy if low.converged else float("nan")
-    return level, float(sum(energies[k] for k in events))
 
 
 def between(

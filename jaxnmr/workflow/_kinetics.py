@@ -15,6 +15,7 @@ from jaxnmr.dynamics import OMEGA, Surface, Vibrations
 from jaxnmr.errors import JaxnmrWarning
 from jaxnmr.units import BOLTZMANN_IN_EV, ELECTRON_VOLT, HBAR
 from jaxnmr.workflow._config import RunConfig
+from jaxnmr.workflow._neighbours import Neighbours, mean_field, scales
 from jaxnmr.workflow._records import Ends, ExchangeOfNuclei, RatesOfEvents, Recrossed
 
 __all__ = ["exchange_of", "rates_of", "recrossed"]
@@ -27,7 +28,12 @@ rates: Any = import_module("jaxnmr.exchange.rates")
 
 
 def rates_of(
-    first: Vibrations, saddles: Sequence[Vibrations], ends: Sequence[Vibrations], temperatures: Sequence[float], theory: str
+    first: Vibrations,
+    saddles: Sequence[Vibrations],
+    ends: Sequence[Vibrations],
+    temperatures: Sequence[float],
+    theory: str,
+    whole: Vibrations | None = None,
 ) -> RatesOfEvents:
     """Rates of all events at all temperatures.
 
@@ -37,6 +43,7 @@ def rates_of(
         ends: of each event.
         temperatures: K.
         theory: whose populations to give: classical oscillators with "htst", quantum ones otherwise.
+        whole: at the minimum in which all events have happened, if there is one.
 
     Raises:
         ValueError: a point of the wrong kind, see `jaxnmr.rates.htst`.
@@ -52,6 +59,10 @@ def rates_of(
             columns[2].append(np.asarray(tunnelled, np.float64))
             shares = rates.populations([first, end], t, quantum=theory != "htst")
             columns[3].append(np.asarray(shares, np.float64))
+        log_whole = np.zeros(0)
+        if whole is not None:
+            shares = np.asarray(rates.populations([first, whole], t, quantum=theory != "htst"), np.float64)
+            log_whole = np.log(shares[:, 1] / shares[:, 0])
     htst, eyring, wigner = (np.stack(c, axis=1) for c in columns[:3])
     energies = [[float(x.energy) for x in points] for points in (saddles, ends)]
     barrier, level = (np.array(e) - float(first.energy) for e in energies)
@@ -70,6 +81,7 @@ def rates_of(
         attempts,
         np.array([float(np.min(np.asarray(s.wavenumbers))) for s in saddles]),
         tuple(dict.fromkeys(str(w.message) for w in heard if issubclass(w.category, JaxnmrWarning))),
+        log_whole,
     )
 
 
@@ -124,6 +136,7 @@ def exchange_of(
     found: RatesOfEvents,
     theory: str,
     staying: np.ndarray | float = 1.0,
+    neighbours: Neighbours | None = None,
 ) -> ExchangeOfNuclei:
     r"""States, populations and rates of each group, and the group of each nucleus.
 
@@ -133,9 +146,10 @@ def exchange_of(
     $$p_{ab} \propto p_a\,p_b\,e^{-(E_{ab} - E_a - E_b)/kT},\qquad
       k_{ab\leftarrow b} = k_{a\leftarrow 0}\,\sqrt{\frac{p_{ab}\,p_0}{p_a\,p_b}}$$
 
-    so that detailed balance holds where one motion changes the energies of the other. Between two basins of one motion
-    beyond the first the jump of an event is taken that looks the same (energies of its ends and lengths of all atoms' ways),
-    as between the three places of a methyl group.
+    so that detailed balance holds where one motion changes the energies of the other. Other groups change them by the mean
+    of what their basins do (`mean_field`), in the same way: half of it in the jump there, half in the way back. Between two
+    basins of one motion beyond the first the jump of an event is taken that looks the same (energies of its ends and lengths
+    of all atoms' ways), as between the three places of a methyl group.
 
     Args:
         nuclei: observed atoms.
@@ -145,6 +159,7 @@ def exchange_of(
         found: rates.
         theory: "htst", "eyring" or "eyring-wigner".
         staying: share of crossings that stay across, (temperature, event).
+        neighbours: what events of other groups do to energies; None where these stay in the first minimum.
 
     Raises:
         ValueError: a rate that no nucleus has, as harmonic quantum theory gives where zero-point energies leave no barrier.
@@ -163,20 +178,20 @@ def exchange_of(
     shares, out, through = np.zeros((t, n, width)), np.zeros((t, n, width, width)), np.full((n, width, width), -1)
     # Shares of an end beside the start; one that is never visited still has a share, so that the way back has a rate.
     weight = np.maximum(found.populations[:, :, 1] / found.populations[:, :, 0], _LEAST)
-    kt = BOLTZMANN_IN_EV * np.asarray(found.temperatures)
+    parts = [[(), *((event,) for event in mine), *(ends.parts[event] for event in both)] for mine, both in basins]
+    # Of each basin, its weight if no motion did anything to another's energies, and as it is.
+    free = [np.stack([np.prod(weight[:, [column[e] for e in some]], axis=1) for some in each], axis=1) for each in parts]
+    true, fields = _weights(ends, basins, parts, free, found, neighbours)
+    felt = np.zeros((t if neighbours is not None else 0, n, width))
     for g, (mine, both) in enumerate(basins):
-        parts = [(), *((event,) for event in mine), *(ends.parts[event] for event in both)]
-        states[g, : len(parts)] = [0, *(1 + event for event in (*mine, *both))]
-        free = np.stack([np.prod(weight[:, [column[e] for e in some]], axis=1) for some in parts], axis=1)
-        # What motions do to each other's energies.
-        levels = np.array([0.0, *(ends.energies[event] for event in (*mine, *both))])
-        apart = np.array([sum(ends.energies[e] for e in some) for some in parts])
-        true = np.maximum(free * np.exp(-(levels - apart) / kt[:, None]), _LEAST)
-        p = true / true.sum(axis=1, keepdims=True)
-        shares[:, g, : len(parts)] = p
+        n_states = len(parts[g])
+        states[g, :n_states] = [0, *(1 + event for event in (*mine, *both))]
+        p = true[g] / true[g].sum(axis=1, keepdims=True)
+        shares[:, g, :n_states] = p
+        felt[:, g, :n_states] = fields[g][: len(felt)]
         # Half of it speeds a jump up, the other half slows the way back down.
-        tilt = np.sqrt(true / free)
-        for (i, j), event in _ways(first, ends, mine, parts, ends.atoms[g]).items():
+        tilt = np.sqrt(true[g] / free[g])
+        for (i, j), event in _ways(first, ends, mine, parts[g], ends.atoms[g]).items():
             # From j to i as from one basin of the motion to the other; k is known from the first to the event's.
             rate = k[:, column[event]] * tilt[:, i] / tilt[:, j]
             out[:, g, i, j], out[:, g, j, i] = rate, rate * p[:, j] / p[:, i]
@@ -185,7 +200,44 @@ def exchange_of(
     for g, atoms in enumerate(ends.atoms):
         if basins[g][0]:
             home[np.isin(nuclei, atoms)] = g
-    return ExchangeOfNuclei(home, states, shares, out, through, np.full((*shares.shape[:2], 2), np.nan))
+    return ExchangeOfNuclei(home, states, shares, out, through, np.full((*shares.shape[:2], 2), np.nan), felt)
+
+
+def _weights(
+    ends: Ends,
+    basins: Sequence[tuple[list[int], list[int]]],
+    parts: Sequence[Sequence[tuple[int, ...]]],
+    free: Sequence[np.ndarray],
+    found: RatesOfEvents,
+    neighbours: Neighbours | None,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Weights of each group's basins with what motions do to each other's energies, and what other groups do to them, eV.
+
+    Both are (temperature, basin) for each group.
+
+    Args:
+        ends: minima.
+        basins: of each group, its own events and those that are made of several.
+        parts: of each basin, the events that it is made of.
+        free: weights without.
+        found: temperatures, and shares of the minima.
+        neighbours: what events of other groups do; None for nothing.
+    """
+    true, kt = [], BOLTZMANN_IN_EV * np.asarray(found.temperatures)
+    for (mine, both), some, alone in zip(basins, parts, free, strict=True):
+        levels = np.array([0.0, *(ends.energies[event] for event in (*mine, *both))])
+        apart = np.array([sum(ends.energies[e] for e in each) for each in some])
+        true.append(np.maximum(alone * np.exp(-(levels - apart) / kt[:, None]), _LEAST))
+    felt = [np.zeros_like(each) for each in true]
+    if neighbours is None or not len(neighbours.couples):
+        return true, felt
+    matrix, scale = neighbours.matrix(len(ends.names)), scales(neighbours, found)
+    for t in range(len(kt)):
+        _, fields = mean_field([each[t] for each in true], parts, scale[t] * matrix, kt[t])
+        for each, one, energy in zip(true, felt, fields, strict=True):
+            one[t] = energy
+            each[t] = np.maximum(each[t] * np.exp(-energy / kt[t]), _LEAST)
+    return true, felt
 
 
 def _ways(

@@ -14,6 +14,7 @@ from jaxnmr.workflow._asked import CONVENTIONS, settings_of
 from jaxnmr.workflow._changes import apart_hz
 from jaxnmr.workflow._compare import Comparison
 from jaxnmr.workflow._crossings import crossing_of
+from jaxnmr.workflow._neighbours import scales
 from jaxnmr.workflow._records import Sampled
 from jaxnmr.workflow._result import Result
 from jaxnmr.workflow._sets import states_of
@@ -49,8 +50,7 @@ def numbers_of(result: Result, measured: Sequence[Comparison] = ()) -> dict[str,
         "events": [event | _doubts(result) for event in _events(result)],
         "left_out": _left_out(result),
         "combined": _combined(result),
-        "groups_together_ev": None if result.ends is None else result.ends.together_ev,
-        "groups_one_by_one_ev": None if result.ends is None else result.ends.one_by_one_ev,
+        "neighbours": _neighbours(result),
         "motion": [_motion(result, found) for found in result.sampled],
         "sites": sites_of(result) if result.tensors is not None and result.exchange is not None else [],
         "spectra": [row for f in range(len(result.spectra)) for row in _differences(result, f)],
@@ -151,6 +151,28 @@ def _combined(result: Result) -> list[dict[str, Any]]:
     ]
 
 
+def _neighbours(result: Result) -> dict[str, Any] | None:
+    """What events of different groups do to each other's energies."""
+    found = result.neighbours
+    if found is None:
+        return None
+    pairs = [
+        {
+            "events": list(couple.events),
+            "energy_ev": _or_none(energy),
+            "nearest_a": couple.distance,
+            "same_as": list(found.couples[couple.like].events),
+        }
+        for couple, energy in zip(found.couples, found.energies, strict=True)
+    ]
+    scale = [] if result.rates is None else scales(found, result.rates).tolist()
+    return {"treatment": result.config.motion.neighbours, "scales": scale, "pairs": pairs}
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
 def _staying(result: Result, t: int, column: int) -> dict[str, Any]:
     """How many crossings stay across."""
     if not result.recrossed:
@@ -176,6 +198,7 @@ def _taken(result: Result, t: int, event: int) -> dict[str, Any]:
         "rate_taken": "counted" if counted else result.config.rates.theory,
         "rate_taken_per_s": float(exchange.rates[t, g, basin, 0]),
         "populations_taken": exchange.populations[t, g, [0, basin]].tolist(),
+        "felt_ev": float(exchange.felt_ev[t, g, basin]) if len(exchange.felt_ev) else 0.0,
         "minima_of_group": exchange.states[g][exchange.states[g] >= 0].tolist(),
         "populations_of_group": exchange.populations[t, g, exchange.states[g] >= 0].tolist(),
     }
@@ -283,6 +306,14 @@ def _not_known(result: Result) -> list[str]:
         found.append(
             "Other ways between the same two minima: one path is followed for each pair. A turn by 180 degrees may go "
             "either way round, over a saddle of its own; where the two are alike the rate is twice as fast (degeneracy 2)."
+        )
+    if (
+        how.motion.neighbours == "still"
+        and result.ends is not None
+        and len({result.ends.groups[k] for k in result.used}) > 1
+    ):
+        found.append(
+            'What hops of neighbours do to a group: with motion.neighbours "still" these stay in the first minimum.'
         )
     if result.bands and not result.recrossed:
         found.append(

@@ -17,7 +17,7 @@ _FOUR = (
     "the first basin with tensors averaged over the motion there. D: nuclei that hop among averaged tensors. Tensors are "
     "averaged over the moments in one basin, so that a hop is counted by the exchange alone. A nucleus hops with the events "
     "of its own group, as a jump process whose rates are those below; the second order of the quadrupole is taken at these "
-    "rates. What events of other groups do to its tensors is left out."
+    "rates. What events of other groups do to its energies enters as a mean, what they do to its tensors is left out."
 )
 
 
@@ -134,7 +134,40 @@ def _events(result: Result, numbers: Mapping[str, Any]) -> list[str]:
         f"<p>The exchange takes the rate by {escape(numbers['theory'])}, times the share of crossings that stay across "
         "where that was asked for, or the rate counted in the motion where that is better known, never both.</p>"
     )
-    return [*_found(numbers), first, *_crossings(numbers), _table(heads, rates), note, *_regimes(numbers)]
+    return [
+        *_found(numbers),
+        first,
+        *_crossings(numbers),
+        _table(heads, rates),
+        note,
+        *_regimes(numbers),
+        *_neighbours(numbers),
+    ]
+
+
+def _neighbours(numbers: Mapping[str, Any]) -> list[str]:
+    """Kinds of pairs of events, and what they cost together."""
+    found = numbers["neighbours"]
+    if found is None or not found["pairs"]:
+        return []
+    kinds: dict[tuple[int, ...], list[Mapping[str, Any]]] = {}
+    for pair in found["pairs"]:
+        kinds.setdefault(tuple(pair["same_as"]), []).append(pair)
+    rows = [
+        (
+            " and ".join(map(str, some)),
+            str(len(pairs)),
+            f"{pairs[0]['nearest_a']:.2f}",
+            "not known" if pairs[0]["energy_ev"] is None else f"{pairs[0]['energy_ev']:+.4f}",
+        )
+        for some, pairs in kinds.items()
+    ]
+    scale = ", ".join(f"{each:.3f}" for each in found["scales"])
+    return [
+        _table(("events of two groups", "pairs alike", "nearest atoms / Å", "both at once, above their sum / eV"), rows),
+        "<p>Shares and rates are those among neighbours that hop as well, in a mean field of these energies, taken times "
+        f"{scale} (at each temperature) so that all events at once have the right free energy.</p>",
+    ]
 
 
 def _found(numbers: Mapping[str, Any]) -> list[str]:

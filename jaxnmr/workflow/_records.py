@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,6 +19,7 @@ __all__ = [
     "Sampled",
     "SpectraAtField",
     "TensorsOfStates",
+    "Together",
 ]
 
 
@@ -67,8 +68,6 @@ class Ends:
         parts: of each event, the events that it is made of, itself alone where it is a motion of its own; empty if all are.
         factors: number of each event's motion, of which the others of the group are independent, -1 where it has parts;
             empty where the events of each group exclude each other.
-        together_ev: energy above the first minimum where the first event of every group has happened; NaN for one group.
-        one_by_one_ev: the sum of what each of these costs alone.
     """
 
     names: tuple[str, ...]
@@ -80,8 +79,6 @@ class Ends:
     atoms: tuple[tuple[int, ...], ...]
     parts: tuple[tuple[int, ...], ...] = ()
     factors: tuple[int, ...] = ()
-    together_ev: float = float("nan")
-    one_by_one_ev: float = float("nan")
 
     def alone(self, event: int) -> bool:
         """Whether an event is a motion of its own, with a saddle and a rate."""
@@ -101,6 +98,25 @@ class Ends:
             if len(some) > 1 and self.groups[k] == group and self.distinct[k] and set(some) <= set(mine)
         ]
         return mine, both
+
+
+@dataclass(frozen=True)
+class Together:
+    """Events of different groups that have all happened.
+
+    Attributes:
+        positions: of that minimum, Å, (atom, 3).
+        energy_ev: above the sum of what each costs alone.
+        away_a: how far an atom lies from where each of them alone would take it.
+        reached: whether that is a minimum at all.
+        evaluations: of forces.
+    """
+
+    positions: np.ndarray
+    energy_ev: float
+    away_a: float
+    reached: bool
+    evaluations: int
 
 
 @dataclass(frozen=True)
@@ -172,6 +188,8 @@ class RatesOfEvents:
         prefactor_per_s: of the classical rate, (event,).
         imaginary_per_cm: (event,), negative.
         remarks: warnings of the theory.
+        log_whole: logarithm of the share of the minimum in which all events have happened beside that of the first,
+            (temperature,); none where it was not looked at.
     """
 
     temperatures: np.ndarray
@@ -186,6 +204,7 @@ class RatesOfEvents:
     prefactor_per_s: np.ndarray
     imaginary_per_cm: np.ndarray
     remarks: tuple[str, ...]
+    log_whole: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -245,6 +264,8 @@ class ExchangeOfNuclei:
         through: [g, i, j], the event whose barrier a jump crosses; -1 where none is known.
         counted: where rates are those that the motion has counted, the relative standard errors of rate and of ratio of
             populations; NaN where they are the saddles', (temperature, group, 2).
+        felt_ev: what neighbours that hop as well add to the energy of each basin, eV, (temperature, group, state); no
+            temperature where that was not looked at.
     """
 
     group: np.ndarray
@@ -253,6 +274,7 @@ class ExchangeOfNuclei:
     rates: np.ndarray
     through: np.ndarray
     counted: np.ndarray
+    felt_ev: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
 
 @dataclass(frozen=True)

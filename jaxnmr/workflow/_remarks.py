@@ -8,6 +8,7 @@ from jaxnmr.isotopes import isotope
 from jaxnmr.workflow._beyond import images_in_step, left_out
 from jaxnmr.workflow._combined import MOST
 from jaxnmr.workflow._crossings import crossing_of, crossing_words
+from jaxnmr.workflow._neighbours import MOST_PAIRS
 from jaxnmr.workflow._result import Result
 
 __all__ = ["remarks_of"]
@@ -56,15 +57,44 @@ def _left_out(result: Result) -> list[str]:
 
 
 def _coupled(result: Result) -> list[str]:
-    """Groups that are not independent."""
-    ends = result.ends
-    if ends is None or not abs(ends.together_ev - ends.one_by_one_ev) > _COUPLED:
+    """Groups that feel each other."""
+    found, ends, rates, exchange = result.neighbours, result.ends, result.rates, result.exchange
+    if found is None or ends is None or not len(found.couples):
         return []
-    return [
-        f"groups feel each other: with the first event of every group the crystal lies {ends.together_ev:+.4f} eV from the "
-        f"first minimum, where one by one they add up to {ends.one_by_one_ev:+.4f} eV. Shares and rates of B and D are of a "
-        "group whose neighbours stay in the first minimum; with neighbours that hop as well they are others."
-    ]
+    said, known = [], np.isfinite(found.energies)
+    if (found.looked & ~known).any():
+        lost = next(c for c, there, is_one in zip(found.couples, found.looked, known, strict=True) if there and not is_one)
+        said.append(
+            f"neighbours: of {len(found.couples)} pairs of events {int((found.looked & ~known).sum())}, as {lost.events[0]} "
+            f"with {lost.events[1]}, are no minimum when both have happened; they are taken to be independent."
+        )
+    if not found.looked.all():
+        beyond = min(c.distance for c, there in zip(found.couples, found.looked, strict=True) if not there)
+        said.append(
+            f"neighbours: there are more than {MOST_PAIRS} kinds of pairs of events; those {beyond:.1f} Å apart and farther "
+            "were not looked at" + ("." if found.whole is None else ", but all events at once.")
+        )
+    if not known.any() or np.nanmax(np.abs(found.energies)) < _COUPLED or rates is None or exchange is None:
+        return said
+    most = int(np.nanargmax(np.abs(found.energies)))
+    one, other = found.couples[most].events
+    for t, kelvin in enumerate(rates.temperatures):
+        told = {}
+        for column, k in enumerate(result.used):
+            g = ends.groups[k]
+            if int(ends.same_as[k]) == k and len(exchange.felt_ev) and not np.isfinite(exchange.counted[t, g]).all():
+                basin = int(np.flatnonzero(exchange.states[g] == 1 + k)[0])
+                p = exchange.populations[t, g, [0, basin]]
+                told[k] = (float(exchange.felt_ev[t, g, basin]), p / p.sum(), rates.populations[t, column])
+        said += [
+            f"neighbours, {kelvin:g} K: event {k} costs {ends.energies[k]:.4f} eV where all others stay, and "
+            f"{felt:+.4f} eV more in the mean field of neighbours that hop as well: shares {p[0]:.3f} and {p[1]:.3f}, and "
+            f"not {still[0]:.3f} and {still[1]:.3f}. Events {one} and {other} feel each other most, by "
+            f"{found.energies[most]:+.4f} eV. A mean field knows no correlations, and keeps the order of the first minimum "
+            "as long as that is stable."
+            for k, (felt, p, still) in told.items()
+        ]
+    return said
 
 
 def _quantum(result: Result) -> list[str]:

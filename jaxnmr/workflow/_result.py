@@ -8,6 +8,7 @@ from pathlib import Path
 from jaxnmr.spectrum import Spectrum
 from jaxnmr.structure import Structure
 from jaxnmr.workflow._config import RunConfig
+from jaxnmr.workflow._neighbours import Neighbours
 from jaxnmr.workflow._records import (
     Band,
     Ends,
@@ -44,6 +45,7 @@ class Result:
         spectra: at each field.
         remarks: what is doubtful.
         folder: of the run, with report.html and report.json.
+        neighbours: how events of different groups change each other's energies; None where that was not looked at.
     """
 
     config: RunConfig
@@ -61,6 +63,7 @@ class Result:
     spectra: tuple[SpectraAtField, ...] = ()
     remarks: tuple[str, ...] = ()
     folder: Path = Path()
+    neighbours: Neighbours | None = None
 
     def still(self, field: int = 0) -> Spectrum:
         """Spectrum A: every nucleus at rest in the first minimum.

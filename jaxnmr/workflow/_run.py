@@ -27,6 +27,7 @@ from jaxnmr.workflow._folder import Kept, Step, Store, digest_of_array, digest_o
 from jaxnmr.workflow._hops import moved_groups
 from jaxnmr.workflow._inputs import Inputs, elsewhere, prepared
 from jaxnmr.workflow._kinetics import exchange_of, rates_of, recrossed
+from jaxnmr.workflow._neighbours import neighbours_of
 from jaxnmr.workflow._nuclei import tensors_in
 from jaxnmr.workflow._records import (
     Band,
@@ -63,8 +64,9 @@ def run(
     however hard, goes on where it was when it is called again, and ends with the same numbers; when an input changes, only
     what depends on it is made again. Work in double precision (`jax_enable_x64`) for vibrations that can be trusted.
 
-    A nucleus hops among the basins of its own group, the molecules that one event moves; groups are independent of each
-    other. Two events that look the same, in energy and fingerprint of the minimum, share one path and one rate.
+    A nucleus hops among the basins of its own group, the molecules that one event moves. Groups hop independently; what the
+    hops of others change of a group's energies enters as their mean (`motion.neighbours`). Two events that look the same, in
+    energy and fingerprint of the minimum, share one path and one rate.
 
     With `sample.length_ps` molecular dynamics runs in each basin with the tensors in the same pass. Hops may be so frequent
     that the motion shows them; the averages are conditional, over the moments in one basin, so that exchange counts a hop
@@ -165,14 +167,19 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
 
     start = start | {"names": inputs.names_digest}
     # Motions of one molecule that are independent of each other are combined.
-    all_of = combined(elsewhere(structure, before), events)
-    events = all_of.events
-    ends = store.step("ends", Ends, start, lambda: settled(surface, first.record, before, all_of, store.within("ends")))
+    motions = combined(elsewhere(structure, before), events)
+    events = motions.events
+    ends = store.step("ends", Ends, start, lambda: settled(surface, first.record, before, motions, store.within("ends")))
     minima: Ends = ends.record
     for k, place in enumerate(minima.positions):
         elsewhere(structure, place).write(store.folder / f"minimum-{k + 1}.extxyz")
     used = tuple(k for k in range(len(minima.names)) if minima.distinct[k] and minima.alone(k))
     result = replace(result, ends=minima, used=used)
+    neighbours, energies = None, ()
+    if config.motion.neighbours == "mean-field":
+        home, depends = elsewhere(structure, first.record.positions), where | {"relax": first.digest, "ends": ends.digest}
+        neighbours, energies = neighbours_of(store, depends, surface, home, first.record.energy, minima, used)
+    result = replace(result, neighbours=neighbours)
     if last < STAGES.index("saddles"):
         return result
 
@@ -206,6 +213,8 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
         )
 
     points = {"minimum-0": vibrating("minimum-0", first.record.positions)}
+    if neighbours is not None and neighbours.whole is not None:
+        points["all"] = vibrating("all", neighbours.whole)
     for k, found in bands.items():
         points[f"minimum-{k + 1}"] = vibrating(f"minimum-{k + 1}", minima.positions[k])
         points[f"saddle-{k}"] = vibrating(f"saddle-{k}", found.record.saddle)
@@ -227,6 +236,7 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
                 [named[f"minimum-{of[k] + 1}"] for k in used],
                 temperatures,
                 theory,
+                named.get("all"),
             ),
         )
         result = replace(result, rates=rates.record)
@@ -268,7 +278,9 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
     exchange = store.step(
         "exchange",
         ExchangeOfNuclei,
-        made | {"ends": ends.digest, "t": temperatures, "recrossing": [kept.digest for kept in crossings.values()]},
+        made
+        | {"ends": ends.digest, "t": temperatures, "neighbours": energies}
+        | {"recrossing": [kept.digest for kept in crossings.values()]},
         lambda: exchange_of(
             tensors.record.nuclei,
             first.record.positions,
@@ -277,6 +289,7 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
             empty if rates is None else rates.record,
             theory,
             staying,
+            neighbours,
         ),
     )
     result = replace(result, exchange=exchange.record)

@@ -9,7 +9,7 @@ import jaxnmr as jn
 from jaxnmr.dynamics import Surface, minimise
 from jaxnmr.errors import JaxnmrWarning
 from jaxnmr.structure import Structure, symmetries
-from jaxnmr.workflow._atoms import _one_by_one, settled
+from jaxnmr.workflow._atoms import _one_by_one
 from jaxnmr.workflow._combined import combined
 from jaxnmr.workflow._config import Motion
 from jaxnmr.workflow._event_images import images_of
@@ -286,32 +286,3 @@ def test_a_proton_that_crosses_alone(coupling, where):
     # Across alone the coupling changes sign: + 2 c x² in all, but for what the protons give way.
     expected = 2 * coupling * 0.0625 if where[0] == "between" else 0.0
     np.testing.assert_allclose([height for _, height, _ in found], expected, atol=0.3 * expected + 1e-4)
-
-
-@pytest.mark.parametrize("coupling", [0.0, 0.3])
-def test_groups_that_feel_each_other_are_told(coupling):
-    """Two tilted double wells far apart; coupled so that both across lie level with none across."""
-    carbons = np.array([[0.0, 0, 0], [30.0, 0, 0]])
-
-    def energy(r):
-        x, off = r[2:, 0] - np.array([0.0, 30.0]), r[2:, 1:] - np.array([[1.0, 0.0]])
-        wells = 8.0 * ((x**2 - 0.25) ** 2).sum() + 0.1 * x.sum() + 5.0 * (off**2).sum()
-        return wells - coupling * (x[0] + 0.5) * (x[1] + 0.5)
-
-    surface = Surface(energy, species=("C", "C", "H", "H"), fixed=(True, True, False, False))
-
-    def place(*x):
-        return np.concatenate([carbons, [[x[0], 1.0, 0.0], [30.0 + x[1], 1.0, 0.0]]])
-
-    first = np.asarray(minimise(surface, place(-0.5, -0.5), max_force=1e-6).positions)
-    start = Relaxed(first, float(surface.energy(first)), 0.0, 1)
-    events = [
-        Event(name, place(*x), atoms, ()) for name, x, atoms in (("a", (0.5, -0.5), (0, 2)), ("b", (-0.5, 0.5), (1, 3)))
-    ]
-    whole = combined(Structure(["C", "C", "H", "H"], first), events)
-    ends = settled(surface, start, place(-0.5, -0.5), whole, lambda text: None)
-    both = np.asarray(minimise(surface, place(0.5, 0.5), max_force=1e-6).positions)
-    assert ends.one_by_one_ev == pytest.approx(ends.energies.sum())
-    assert ends.together_ev == pytest.approx(float(surface.energy(both)) - start.energy, abs=1e-4)
-    # Each well across costs 0.1 eV; the coupling takes 0.3 eV off where both are.
-    assert ends.together_ev - ends.one_by_one_ev == pytest.approx(-coupling, abs=0.02)

@@ -1,0 +1,252 @@
+"""Groups that feel each other: what their events cost together, the mean field, and the chain among neighbours that hop."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import brentq, minimize
+
+import jaxnmr as jn
+from jaxnmr.dynamics import Surface, minimise
+from jaxnmr.dynamics._units import OMEGA
+from jaxnmr.structure import Structure
+from jaxnmr.units import BOLTZMANN_IN_EV
+from jaxnmr.workflow import RunConfig
+from jaxnmr.workflow._atoms import settled
+from jaxnmr.workflow._combined import combined
+from jaxnmr.workflow._hops import Event
+from jaxnmr.workflow._neighbours import _filled, couples, mean_field, together
+from jaxnmr.workflow._records import Ends, Relaxed, Together
+
+from . import toy
+
+pytestmark = pytest.mark.filterwarnings("ignore::jaxnmr.errors.JaxnmrWarning")
+KT = BOLTZMANN_IN_EV * 298.0
+
+
+@pytest.mark.parametrize("over", [0.6, 0.9, 1.1, 2.0])
+def test_order_ends_where_the_mean_field_says(over):
+    """Wells that are level when all have hopped: m = tanh(m T_c/T), with kT_c half of what one hop costs."""
+    cost = 0.05
+    kt = over * cost / 2
+    weights = [np.array([1.0, np.exp(-cost / kt)])] * 3
+    matrix = -cost * (1 - np.eye(3))  # three groups, each of which feels two others
+    shares, felt = mean_field(weights, [[(), (k,)] for k in range(3)], matrix, kt)
+    order = brentq(lambda m: np.tanh(m / over) - m, 1e-3, 1.0) if over < 1 else 0.0
+    for p, energy in zip(shares, felt, strict=True):
+        assert p[0] - p[1] == pytest.approx(order, abs=1e-6)
+        assert energy[1] == pytest.approx(-2 * cost * p[1]) and energy[0] == 0
+
+
+def test_basins_of_several_motions_are_felt_as_the_sum_of_their_parts():
+    """The equations of the mean field hold, and its free energy is no higher than that of shares nearby."""
+    rng = np.random.default_rng(0)
+    parts = [[(), (0,), (1,), (0, 1)], [(), (2,)], [(), (3,), (4,)]]
+    weights = [np.concatenate([[1.0], rng.uniform(0.2, 1.0, len(some) - 1)]) for some in parts]
+    group = np.array([0, 0, 1, 2, 2])
+    matrix = rng.normal(0, 0.01, (5, 5))
+    matrix = (matrix + matrix.T) * (group[:, None] != group)
+    shares, felt = mean_field(weights, parts, matrix, KT)
+
+    def free_energy(some):
+        often = np.zeros(5)
+        for p, basins in zip(some, parts, strict=True):
+            for share, events in zip(p, basins, strict=True):
+                often[list(events)] += share
+        own = sum(KT * np.sum(p * np.log(p / w)) for p, w in zip(some, weights, strict=True))
+        return own + often @ matrix @ often / 2
+
+    for p, w, energy in zip(shares, weights, felt, strict=True):
+        np.testing.assert_allclose(p, w * np.exp(-energy / KT) / np.sum(w * np.exp(-energy / KT)), atol=1e-10)
+    for _ in range(20):
+        near = [p * np.exp(0.1 * rng.normal(size=p.shape)) for p in shares]
+        assert free_energy([p / p.sum() for p in near]) > free_energy(shares)
+
+
+def test_what_no_minimum_holds_or_nobody_looked_at_is_no_coupling():
+    """Pairs that fall apart count for nothing, those alike share one energy, and all at once set the scale."""
+    found, place = couples(*chain_of_four()), np.zeros((8, 3))
+    there = {k: Together(place, -0.02, 0.0, True, 1) for k in {couple.like for couple in found}}
+    assert np.all(_filled(found, there, None).energies == -0.02)
+    lost = dict(there)
+    lost[found[0].like] = Together(place, -0.02, 1.0, False, 1)
+    some = _filled(found, lost, lost[found[0].like])
+    assert some.whole is None
+    alike = [couple.like == found[0].like for couple in found]
+    assert np.isnan(some.energies).tolist() == alike and some.matrix(4)[found[0].events] == 0
+    lost.pop(found[0].like)
+    assert (~_filled(found, lost, None).looked).tolist() == alike
+
+
+def chain_of_four():
+    """A crystal of one molecule, two times two cells of it, and the hops of its protons."""
+    corners = np.array([[x, y, 0.0] for x in (0.0, 5.0) for y in (0.0, 6.0)])
+    first = np.concatenate([corners, corners + np.array([0.3, 1.0, 0.2])])
+    structure = Structure(["C"] * 4 + ["H"] * 4, first, np.diag([10.0, 12.0, 7.0]), pbc=(True,) * 3)
+    places = np.stack([first] * 4)
+    for k in range(4):
+        places[k, 4 + k, 0] += 0.9
+    atoms = tuple((k, 4 + k) for k in range(4))
+    ends = Ends(("",) * 4, places, np.zeros(4), np.ones(4, bool), np.zeros(4, int), (0, 1, 2, 3), atoms)
+    return structure, ends, range(4)
+
+
+def test_pairs_that_symmetry_makes_alike_are_looked_at_once():
+    """Along one axis, along the other, and across: three kinds of six pairs."""
+    found = couples(*chain_of_four())
+    kinds = {}
+    for couple in found:
+        kinds.setdefault(couple.like, []).append(couple.events)
+    assert sorted(map(sorted, kinds.values())) == [[(0, 1), (2, 3)], [(0, 2), (1, 3)], [(0, 3), (1, 2)]]
+    assert [round(couple.distance, 6) for couple in found] == sorted([5.0] * 2 + [6.0] * 2 + [round(61**0.5, 6)] * 2)
+    # An event that costs more is not the image of one that costs less.
+    structure, ends, used = chain_of_four()
+    ends.energies[0] = 0.1
+    assert len({couple.like for couple in couples(structure, ends, used)}) > 3
+
+
+@pytest.mark.parametrize("coupling", [0.0, 0.3])
+def test_two_events_at_once(coupling):
+    """Two tilted double wells far apart; coupled so that both across lie level with none across."""
+    carbons = np.array([[0.0, 0, 0], [30.0, 0, 0]])
+
+    def energy(r):
+        x, off = r[2:, 0] - np.array([0.0, 30.0]), r[2:, 1:] - np.array([[1.0, 0.0]])
+        wells = 8.0 * ((x**2 - 0.25) ** 2).sum() + 0.1 * x.sum() + 5.0 * (off**2).sum()
+        return wells - coupling * (x[0] + 0.5) * (x[1] + 0.5)
+
+    surface = Surface(energy, species=("C", "C", "H", "H"), fixed=(True, True, False, False))
+
+    def place(*x):
+        return np.concatenate([carbons, [[x[0], 1.0, 0.0], [30.0 + x[1], 1.0, 0.0]]])
+
+    first = np.asarray(minimise(surface, place(-0.5, -0.5), max_force=1e-6).positions)
+    start, home = Relaxed(first, float(surface.energy(first)), 0.0, 1), Structure(["C", "C", "H", "H"], first)
+    events = [
+        Event(name, place(*x), atoms, ()) for name, x, atoms in (("a", (0.5, -0.5), (0, 2)), ("b", (-0.5, 0.5), (1, 3)))
+    ]
+    ends = settled(surface, start, place(-0.5, -0.5), combined(home, events), lambda text: None)
+    (couple,) = couples(home, ends, [0, 1])
+    pair = together(surface, home, start.energy, ends, couple.events, lambda text: None)
+    both = float(surface.energy(np.asarray(minimise(surface, place(0.5, 0.5), max_force=1e-6).positions)))
+    assert pair.reached and pair.energy_ev == pytest.approx(both - start.energy - ends.energies.sum(), abs=1e-5)
+    # Each well across costs 0.1 eV; the coupling takes 0.3 eV off where both are.
+    assert pair.energy_ev == pytest.approx(-coupling, abs=0.02)
+
+
+APART = np.array([[0.0, 12.0, 0.0]])
+COUPLING = -0.075  # eV/Å², so that the pair's minimum lies as low as the first
+
+
+def energy(positions):
+    """Two of the toy's protons, each by its own carbon; the far one feels where the near one is."""
+    moved = positions[2:] - APART
+    near, far = positions[1, 0] - toy.X0, moved[1, 0] - toy.X0
+    return toy.energy(positions[:2]) + toy.energy(moved) + COUPLING * near * far
+
+
+class Tensors:
+    """An isotropic shielding of each carbon that follows its own proton."""
+
+    def label(self, structure):
+        """With tensors."""
+        x = np.asarray(structure.positions)[[1, 3], 0]
+        own = [toy.SIGMA + toy.SLOPE * x[0], 30.0, toy.SIGMA + toy.SLOPE * x[1], 30.0]
+        shielding = np.array(own)[:, None, None] * np.eye(3)
+        return Structure(structure.species, structure.positions, shielding=shielding)
+
+
+def stationary(x, saddle=False):
+    """Energy, eV, and the product of all frequencies that are real, at the point near x, by SciPy."""
+
+    def along(at):
+        return toy.along(at[0]) + toy.along(at[1]) + COUPLING * (at[0] - toy.X0) * (at[1] - toy.X0)
+
+    def slope(at):
+        both = [toy.C * (p - toy.X0) * (p - toy.XS) * (p - toy.X1) for p in at]
+        return np.array(both) + COUPLING * (np.array(at)[::-1] - toy.X0)
+
+    found = minimize(lambda at: np.sum(slope(at) ** 2), x, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-18}).x
+    curve = np.array([[(slope(found + h) - slope(found - h))[k] / 2e-4 for k in range(2)] for h in 1e-4 * np.eye(2)])
+    across = np.prod([toy.ACROSS + toy.TILT * p for p in found])
+    values = np.linalg.eigvalsh(curve)
+    assert (values < 0).sum() == saddle
+    return along(found), np.sqrt(np.prod(values[values > 0])) * across
+
+
+@pytest.mark.parametrize("neighbours", ["mean-field", "still"])
+def test_the_chain_among_neighbours_that_hop(tmp_path, neighbours):
+    """Shares, rates and the spectrum, 1 %; among neighbours that stay all three are others."""
+
+    def atoms(*x):
+        near, far = (toy.atoms(each).positions for each in x)
+        return Structure(("C", "H", "C", "H"), np.concatenate([near, np.asarray(far) + APART]))
+
+    atoms(toy.X0, toy.X0).write(tmp_path / "start.extxyz")
+    names = [tmp_path / "end-0.extxyz", tmp_path / "end-1.extxyz"]
+    atoms(toy.X1, toy.X0).write(names[0])
+    atoms(toy.X0, toy.X1).write(names[1])
+    config = RunConfig.from_tables(
+        {
+            "structure": {"file": tmp_path / "start.extxyz"},
+            "motion": {"ends": names, "images": 5, "neighbours": neighbours},
+            "tensors": {"reference_ppm": (-1.0, toy.REFERENCE)},
+            "experiment": {
+                "isotope": "13C",
+                "fields_t": [toy.FIELD],
+                "temperatures_k": [toy.KELVIN],
+                "linewidth_hz": toy.WIDTH,
+            },
+            "axis": {"ppm": toy.PPM, "points": toy.POINTS},
+            "resolution": {"orientations": 4},
+            "output": {"folder": tmp_path / "run"},
+        }
+    )
+    surface = Surface(energy, species=("C", "H", "C", "H"), fixed=(True, False) * 2)
+    result = jn.run(config, potential=surface, tensors=Tensors())
+    home, first = stationary((toy.X0, toy.X0))
+    one, across = stationary((toy.X1, toy.X0))
+    both, whole = stationary((toy.X1, toy.X1))
+    top, over = stationary((toy.XS, toy.X0), saddle=True)
+    together_ev = both + home - 2 * one
+    # Hundredths of an eV, beside kT of 0.026.
+    assert together_ev < -0.05
+
+    # What all at once weigh: vibrations have their part in it.
+    felt = -KT * (np.log(first / whole) - 2 * np.log(first / across) - together_ev / KT)
+    assert abs(felt - together_ev) > 1e-3
+
+    def equation(q):
+        weight = first / across * np.exp(-(one - home + q * felt) / KT)
+        return q - weight / (1 + weight)
+
+    grid = np.linspace(1e-6, 1, 4001)
+    signs = np.sign([equation(q) for q in grid])
+    lowest = int(np.flatnonzero(np.diff(signs))[0])
+    q = brentq(equation, grid[lowest], grid[lowest + 1])
+    still = first / across * np.exp(-(one - home) / KT)
+    still = still / (1 + still)
+    attempt = OMEGA / np.sqrt(toy.MASS) / (2 * np.pi)
+    k = attempt * first / over * np.exp(-(top - home) / KT)
+    if neighbours == "still":
+        assert result.neighbours is None and abs(q - still) > 0.1
+        q = still
+        assert any("still" in sentence for sentence in _not_known(result))
+    else:
+        assert result.neighbours.energies == pytest.approx([together_ev], abs=1e-5)
+        assert any("mean field" in remark for remark in result.remarks)
+        k = k * np.exp(-q * felt / 2 / KT)
+    np.testing.assert_allclose(result.exchange.populations[0, :, 1], q, rtol=5e-3)
+    np.testing.assert_allclose(result.exchange.rates[0, :, 1, 0], k, rtol=5e-3)
+    shift = toy.REFERENCE - toy.SIGMA - toy.SLOPE * np.array([toy.X0, toy.X1])
+    model = jn.ExchangeModel.from_rates({(0, 1): k, (1, 0): k * (1 - q) / q})
+    sites = jn.Sites("13C", jnp.asarray(shift[:, None, None] * np.eye(3)))
+    axis = jn.Axis(ppm=toy.PPM, points=toy.POINTS)
+    expected = jn.simulate(sites, jn.Static(toy.FIELD), axis, exchange=model, linewidth=toy.WIDTH).intensity
+    found = np.asarray(result.moving().intensity)
+    assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
+
+
+def _not_known(result):
+    from jaxnmr.workflow._numbers import numbers_of
+
+    return numbers_of(result)["not_known"]
