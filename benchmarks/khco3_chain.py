@@ -2,6 +2,7 @@
 
     python benchmarks/khco3_chain.py                                                  # the shipped potential, 5 ps
     python benchmarks/khco3_chain.py --potential ../shared/weights/nequix-oam-1.nqx --recrossing-pairs 16
+    python benchmarks/khco3_chain.py --supercell-a 7 --length-ps 0                    # eight dimers that feel each other
 
 Stages are kept in `--folder` with their times, so that a run that was stopped goes on; the time of a stage that was stopped
 inside is that of its last part. Seconds of the processor count all threads, and mean more than the clock's where others are
@@ -62,11 +63,14 @@ def main() -> None:
     asked.add_argument("--potential", default="khco3")
     asked.add_argument("--length-ps", type=float, default=5.0)
     asked.add_argument("--recrossing-pairs", type=int, default=0, help="pairs of trajectories from the saddle; 0 for none")
+    asked.add_argument("--supercell-a", type=float, default=0.0, help="least thickness of the supercell, Å")
     asked.add_argument("--folder", type=Path)
     asked.add_argument("--until", help="last stage to make, see `jaxnmr run`")
     asked.add_argument("--out", type=Path, help="benchmarks/results/khco3_NAME.json unless given")
     given = asked.parse_args()
     name = "shipped" if given.potential == "khco3" else Path(given.potential).stem.split("-")[0]
+    if given.supercell_a > 0:
+        name += f"_{given.supercell_a:g}A"
     given.folder = given.folder or ROOT / "build" / f"chain-{name}"
     given.folder.mkdir(parents=True, exist_ok=True)
     clock = Clock(given.folder / "times.json")
@@ -74,13 +78,20 @@ def main() -> None:
     length, warmup = given.length_ps, min(0.2, given.length_ps / 4)
     config = conditions(given.folder, potential=given.potential, images=7, length_ps=length, warmup_ps=warmup)
     rates = config.rates.model_copy(update={"recrossing_pairs": given.recrossing_pairs})
-    config = config.model_copy(update={"rates": rates})
+    crystal = config.structure.model_copy(update={"supercell_a": given.supercell_a})
+    config = config.model_copy(update={"rates": rates, "structure": crystal})
     result = jn.run(config, progress=clock, until=given.until)
     # As report.json has them; those that the run has come to.
     numbers = numbers_of(result)
-    keys = ("events", "sites", "motion", "spectra", "remarks")
+    keys = ("n_atoms", "events", "sites", "neighbours", "motion", "spectra", "remarks")
     told = {"potential": Path(given.potential).stem, "until": given.until, "stages": clock.rows}
     told |= {key: without_tensors(numbers[key]) for key in keys}
+    if given.supercell_a > 0:
+        # Events and nuclei of a supercell that are not those of the first group again.
+        told["events"] = [event for k, event in enumerate(told["events"]) if event["same_as"] == k]
+        told["sites"] = [site for site in told["sites"] if site["group"] in (0, None)]
+        pairs = told["neighbours"]["pairs"]
+        told["neighbours"]["pairs"] = [pair for pair in pairs if pair["events"] == pair["same_as"]]
     told["concerted"] = [max(abs(x) for x in band.crossing_a) < 0.1 for band in result.bands]
     told["environment"] = environment()
     out = given.out or ROOT / "benchmarks" / "results" / f"khco3_{name}.json"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NEEDS", "Told", "conditions", "khco3", "missing"]
 
-# What the models and the neighbour lists import.
-NEEDS = {"safetensors": "safetensors", "e3nn_jax": "e3nn-jax", "vesin": "vesin", "flax": "flax"}
+# What the models, the neighbour lists and the symmetry of pairs import.
+NEEDS = {"safetensors": "safetensors", "e3nn_jax": "e3nn-jax", "vesin": "vesin", "flax": "flax", "spglib": "spglib"}
 
 
 class Told(NamedTuple):

@@ -1,6 +1,13 @@
 """`jaxnmr train`: a folder with a model that loads, its metrics and its report; mistakes in one line."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +19,7 @@ from jaxnmr.structure import Structure, write
 from tests.potential.small import CONFIG, small_potential
 
 pytest.importorskip("optax")
-pytest.importorskip("safetensors")
+load_file = pytest.importorskip("safetensors.numpy").load_file
 runner = CliRunner()
 
 SMALL = """
@@ -93,6 +100,50 @@ def test_a_potential(folder):
     assert other.exit_code == 2
     assert "other settings or data" in other.stderr
     assert run(folder, ENERGIES.replace("batch_size = 4", "batch_size = 3"), "--restart").exit_code == 0
+
+
+def started(folder):
+    """The program itself, with compiled code from before, so that what is killed is the training."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
+        "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[2] / ".cache" / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [sys.executable, "-m", "jaxnmr", "train", str(folder / "a.toml")]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed(folder):
+    """SIGKILL three times between two epochs, then to the end: the numbers of one that nobody stopped, to the last bit."""
+    whole, text = folder / "whole", ENERGIES.replace("epochs = 2", "epochs = 40\ncheckpoint_steps = 2")
+    whole.mkdir()
+    for place in (whole, folder):
+        (place / "a.toml").write_text(text)
+    shutil.copy(folder / "frames.extxyz", whole)
+    program = started(whole)
+    _, said = program.communicate(timeout=600)
+    assert program.returncode == 0, said
+    rng, reached = np.random.default_rng(0), 0
+    for end in (8, 17, 29):
+        program = started(folder)
+        while f"{end}/40" not in (line := program.stderr.readline()):
+            assert line, "the program ended"
+            # Nothing that was kept is done again but the epoch that was broken off.
+            epoch = int(line.split("/40")[0]) if "/40" in line else end
+            assert epoch > reached
+        threading.Timer(float(rng.uniform(0, 0.1)), program.kill).start()
+        program.communicate(timeout=600)
+        assert program.returncode == -signal.SIGKILL
+        reached = end - 1
+    program = started(folder)
+    _, said = program.communicate(timeout=600)
+    assert program.returncode == 0, said
+    expected, found = (place / "a-model" for place in (whole, folder))
+    assert (found / "metrics.jsonl").read_text() == (expected / "metrics.jsonl").read_text()
+    one, other = (load_file(place / "model.safetensors") for place in (expected, found))
+    assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.slow
