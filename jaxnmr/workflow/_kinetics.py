@@ -43,7 +43,7 @@ def rates_of(
         ends: of each event.
         temperatures: K.
         theory: whose populations to give: classical oscillators with "htst", quantum ones otherwise.
-        whole: at the minimum in which all events have happened, if there is one.
+        whole: where all events have happened, if there is such a minimum; without shares where it is a saddle after all.
 
     Raises:
         ValueError: a point of the wrong kind, see `jaxnmr.rates.htst`.
@@ -60,7 +60,7 @@ def rates_of(
             shares = rates.populations([first, end], t, quantum=theory != "htst")
             columns[3].append(np.asarray(shares, np.float64))
         log_whole = np.zeros(0)
-        if whole is not None:
+        if whole is not None and int(whole.n_negative) == 0:
             shares = np.asarray(rates.populations([first, whole], t, quantum=theory != "htst"), np.float64)
             log_whole = np.log(shares[:, 1] / shares[:, 0])
     htst, eyring, wigner = (np.stack(c, axis=1) for c in columns[:3])
