@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import typer
 
 import jaxnmr as jn
 from jaxnmr.cli._say import Failure, say, warnings_to
+from jaxnmr.potential import Prediction
+from jaxnmr.potential.training import uncalibrated
 from jaxnmr.saving import written_aside
 
 __all__ = ["predict"]
@@ -60,28 +64,84 @@ def predict(
         frames = jn.structure.read_all(structures) if frame is None else (jn.structure.read(structures, frame=frame),)
         if output.suffix.lower() == ".magres" and len(frames) > 1:
             raise Failure(f"output: magres holds one structure, {structures} has {len(frames)}; add --frame, or use extxyz.")
+        if output.suffix.lower() == ".magres" and any(frames[0].pbc) != all(frames[0].pbc):
+            raise Failure(f"output: magres cannot say that {structures} is periodic in some directions only; use extxyz.")
+        places = _places(structures, frames, frame, network.elements)
         labelled, columns, rows = [], [], []
         names = [prop.name for prop in network.properties]
+        bare = [name for name in uncalibrated(network) if name in asked]
+        unknown = bare if network.config.heads.members == 1 else []
         for number, structure in enumerate(frames):
-            found = network.evaluate(network.prepare([structure]))[0]
+            with _at(places[number]):
+                batch = network.prepare([structure])
+            found = [_tensors(each) for each in network.evaluate(batch)[0]]
             labelled.append(network.label(structure, found))
             told = {name: found[names.index(name)].uncertainty for name in asked}
+            # The zeros of a single head that nothing calibrated say nothing.
+            told |= {name: np.full_like(told[name], np.nan) for name in unknown}
             columns.append({f"{_COLUMNS[name]}_uncertainty": values for name, values in told.items()})
             rows += _rows(labelled[-1], told, number if len(frames) > 1 else None)
         # magres has no room for uncertainties.
         jn.structure.write(labelled, output, columns=None if output.suffix.lower() == ".magres" else columns)
+    _warn(network, asked, frames, bare, unknown)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
     for name in asked:
         told = [row[f"{name}_uncertainty"] for row in rows if row.get(f"{name}_uncertainty") is not None]
         unit = next(prop.unit for prop in network.properties if prop.name == name)
-        without = sorted({row["atom"].rstrip("0123456789_") for row in rows} if not told else set())
         if told:
             say(f"{name}: median uncertainty {np.median(told):.3g} {unit}, largest {np.max(told):.3g} {unit}")
-        else:
-            say(f"{name}: none; the model has learnt nothing of {', '.join(without)}")
     say(f"Wrote {output}")
+
+
+def _places(structures: Path, frames: Sequence[jn.Structure], frame: int | None, known: Sequence[str]) -> list[str]:
+    """Each frame's name for messages.
+
+    Raises:
+        Failure: a frame has an element that the model does not know: before hours have gone into those in front of it.
+    """
+    several = frame is not None or len(frames) > 1
+    places = [f"{structures}, frame {frame or k}" if several else str(structures) for k in range(len(frames))]
+    for place, structure in zip(places, frames, strict=True):
+        strange = sorted(set(structure.elements) - set(known))
+        if strange:
+            raise Failure(f"{place}: has {', '.join(strange)}, which the model does not know; it knows {', '.join(known)}.")
+    return places
+
+
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Names the frame in what the library refuses."""
+    try:
+        yield
+    except ValueError as error:
+        raise Failure(f"{place}: {error}") from None
+
+
+def _tensors(found: Prediction) -> Prediction:
+    """Of a model of isotropic values, (atom,), tensors that have them: files hold nothing else."""
+    if found.values.ndim != 1:
+        return found
+    return found._replace(values=found.values[:, None, None] * np.eye(3))
+
+
+def _warn(
+    network: jn.TensorModel,
+    asked: Sequence[str],
+    frames: Sequence[jn.Structure],
+    bare: Sequence[str],
+    unknown: Sequence[str],
+) -> None:
+    """What the file does not hold, and what its uncertainties are not."""
+    present = sorted({symbol for structure in frames for symbol in structure.elements})
+    for name in asked:
+        without = [symbol for symbol in present if symbol not in network.predicts(name)]
+        if without:
+            say(f"warning: {name}: no values of {', '.join(without)}, of which the model has learnt nothing.")
+    if bare:
+        what = "unknown (a single head)" if unknown else "the bare spread of the heads, too small as a rule"
+        say(f"warning: the uncertainty of {', '.join(bare)} was never calibrated; it is {what}.")
 
 
 def _tensor_model(model: Path) -> jn.TensorModel:
@@ -108,8 +168,10 @@ def _energies(structures: Path, model: Path, output: Path, frame: int | None, as
     with warnings_to([]):
         potential = _potential(model)
         frames = jn.structure.read_all(structures) if frame is None else (jn.structure.read(structures, frame=frame),)
+        places = _places(structures, frames, frame, potential.elements)
         for number, structure in enumerate(frames):
-            found = potential.energy_forces_stress(structure)
+            with _at(places[number]):
+                found = potential.energy_forces_stress(structure)
             texts.append(_frame(structure, found.energy, found.forces, found.stress))
             largest = float(np.linalg.norm(found.forces, axis=1).max())
             row: dict[str, Any] = {"energy_ev": found.energy, "largest_force_ev_per_angstrom": largest}
@@ -151,8 +213,8 @@ def _rows(structure: jn.Structure, told: dict[str, np.ndarray], number: int | No
     for name, uncertainty in told.items():
         tensors = structure.shielding if name == "shielding" else structure.efg
         for row, tensor, each in zip(rows, np.asarray(tensors), uncertainty, strict=True):
-            there = not np.isnan(each)
-            row[f"{name}_uncertainty"] = float(each) if there else None
+            row[f"{name}_uncertainty"] = None if np.isnan(each) else float(each)
+            there = not np.isnan(tensor).any()
             if name == "shielding":
                 row["shielding_iso_ppm"] = float(np.trace(tensor) / 3) if there else None
             else:

@@ -28,18 +28,22 @@ from jaxnmr.potential import (
 from jaxnmr.potential.training import (
     CHECKPOINT,
     METRICS,
+    Comparison,
     Progress,
     Sample,
     average_neighbors,
     check_atoms,
     check_plausible,
+    check_settings,
     compare,
     elements_of,
+    keeps_heads,
     new_potential,
     new_tensor_model,
     read_samples,
     shifted_potential,
     train as run,
+    uncalibrated,
 )
 from jaxnmr.saving import written_aside
 
@@ -55,7 +59,7 @@ def train(config: Config, *, restart: bool, dry_run: bool, as_json: bool, x64: b
 
     Args:
         config: what.
-        restart: begin anew where a checkpoint is found.
+        restart: begin anew where a checkpoint is found, and remove what was made before.
         dry_run: stop before training.
         as_json: the errors on stdout.
         x64: double precision.
@@ -75,13 +79,13 @@ def train(config: Config, *, restart: bool, dry_run: bool, as_json: bool, x64: b
     with warnings_to([]):
         sets = _sets(config)
         model = _start(config, sets)
+        check_settings(model, config.training, frozen=config.model.frozen)
         say(", ".join(_counted(name, some, config) for name, some in sets.items() if some))
         if dry_run:
             return
         folder.mkdir(exist_ok=True)
         if restart:
-            for name in (CHECKPOINT, METRICS):
-                (folder / name).unlink(missing_ok=True)
+            _remove(folder, config.model.start)
         console = Console(stderr=True)
         with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("epochs", total=config.training.epochs)
@@ -102,7 +106,9 @@ def train(config: Config, *, restart: bool, dry_run: bool, as_json: bool, x64: b
             )
         # Before the errors are known, so that nothing which goes wrong with them loses the training.
         _save(done.model, folder / MODEL, _card(done.model, config, sets, []))
-        found = {name: compare(done.model, sets[name]) for name in ("validation", "test") if sets[name]}
+        bare = uncalibrated(done.model) if isinstance(done.model, TensorModel) else ()
+        unknown = bare if isinstance(done.model, TensorModel) and done.model.config.heads.members == 1 else ()
+        found = {name: _told(compare(done.model, sets[name]), unknown) for name in ("validation", "test") if sets[name]}
         rows = [row for name, each in found.items() for row in table(name, each)]
         _save(done.model, folder / MODEL, _card(done.model, config, sets, rows))
         said = {
@@ -110,6 +116,7 @@ def train(config: Config, *, restart: bool, dry_run: bool, as_json: bool, x64: b
             "epochs": done.course[-1].epoch if done.course else 0,
             "seconds": round(time.perf_counter() - began, 1),
             "structures": {name: len(some) for name, some in sets.items()},
+            "uncalibrated": list(bare),
             "errors": rows,
         }
         with written_aside(folder / REPORT) as aside:
@@ -124,7 +131,29 @@ def train(config: Config, *, restart: bool, dry_run: bool, as_json: bool, x64: b
         for row in rows:
             what = f"{row['set']} {row['quantity']}" + (f" {row['element']}" if row["element"] else "")
             typer.echo(f"{what}: RMSE {row['rmse']:.4g}, MAE {row['mae']:.4g} {row['unit']}, {row['count']} labels")
+    if bare:
+        what = "unknown, for the model has a single head" if unknown else "the bare spread of the heads, too small as a rule"
+        say(
+            f"warning: the uncertainty of {', '.join(bare)} is not calibrated but {what}: validation has no labels of it; "
+            "give some (data.validation or data.validation_fraction)."
+        )
     say(f"Wrote {folder / MODEL}")
+
+
+def _told(comparisons: Sequence[Comparison], unknown: Sequence[str]) -> tuple[Comparison, ...]:
+    """Without the zeros that stand for uncertainties of which nothing is known."""
+    return tuple(
+        each._replace(uncertainty=np.full_like(each.uncertainty, np.nan)) if each.name in unknown else each
+        for each in comparisons
+    )
+
+
+def _remove(folder: Path, start: Path | None) -> None:
+    """What an earlier training left, which would stand beside the metrics of this one; but not what this one starts from."""
+    pictures = [folder / "learning.png", *folder.glob("parity-*.png"), *folder.glob("uncertainty-*.png")]
+    for path in (*(folder / name for name in (CHECKPOINT, METRICS, MODEL, REPORT)), *pictures):
+        if start is None or path.resolve() != start.resolve():
+            path.unlink(missing_ok=True)
 
 
 def _sets(config: Config) -> dict[str, tuple[Sample, ...]]:
@@ -202,6 +231,11 @@ def _start(config: Config, sets: dict[str, tuple[Sample, ...]]) -> Potential | T
             raise
         base = load_tensor_model(start)
     check_atoms(base.config if isinstance(base, Potential) else base.config.network, every)
+    if isinstance(base, TensorModel) and not keeps_heads(base, properties, config.model.heads):
+        key, own = "properties", ", ".join(prop.name for prop in base.properties)
+        if properties == base.properties:
+            key, own = "heads", ", ".join(f"{name} = {size}" for name, size in base.config.heads)
+        say(f"The heads begin anew, for model.{key} differ from those of {start} ({own}).")
     return new_tensor_model(base, properties, samples, heads=config.model.heads, seed=seed)
 
 

@@ -25,7 +25,10 @@ def train(
             "--output", "-o", help="Folder of model and report; by default <config>-model beside it.", show_default=False
         ),
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin anew where a checkpoint is found.")] = False,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Begin anew where a checkpoint is found; model and report of before are removed."),
+    ] = False,
     x64: Annotated[bool, typer.Option("--x64", help="Double precision.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The errors on stdout as JSON.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, and stop.")] = False,
@@ -36,8 +39,9 @@ def train(
     properties = ["shielding", "efg"] tensors, from extxyz or magres. Without data.validation, a tenth of the frames
     (data.validation_fraction) is held out in blocks of consecutive ones, up to five of each file. model.start takes up a
     model file or foundation weights (.nqx); with frozen = true its features are computed once and heads are trained on them
-    in minutes. Interrupted, the same command goes on from the last checkpoint. The folder holds model.safetensors,
-    metrics.jsonl and a report.
+    in minutes. A tensor model keeps its heads where model.properties and model.heads are its own, so that the backbone can
+    be tuned after them; otherwise the heads begin anew, and a line says so. Interrupted, the same command goes on from the
+    last checkpoint. The folder holds model.safetensors, metrics.jsonl and a report.
     """
     began = BEGAN.get() or time.perf_counter()
     with plainly("train"):
@@ -65,8 +69,9 @@ def predict(
     """Predict shieldings and field gradients of every atom, or energies and forces.
 
     Written as a calculation's would have been; extxyz holds uncertainties too, in the columns ms_uncertainty and
-    efg_uncertainty. With --energies, or foundation weights (.nqx), a potential's energy, forces and stress of each frame go
-    to extxyz, as ASE and `jaxnmr train` read them.
+    efg_uncertainty. Elements of which the model has learnt nothing have no value; a line names them. With --energies, or
+    foundation weights (.nqx), a potential's energy, forces and stress of each frame go to extxyz, as ASE and `jaxnmr train`
+    read them.
     """
     with plainly("predict"):
         from jaxnmr.cli import _predict

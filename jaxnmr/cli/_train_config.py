@@ -48,13 +48,17 @@ class Network(Table):
 
 
 class Model(Table):
-    """A potential, or a model of properties: "shielding", "efg", or any other by its irreps."""
+    """A potential, or a model of properties: "shielding", "efg", or any other by its irreps.
+
+    Started from a tensor model with the same properties and sizes of heads (those of the start unless given), its heads are
+    kept; with others they begin anew.
+    """
 
     start: Path | None = None
     properties: tuple[Property, ...] = ()
     frozen: bool = False
     network: Network | None = None
-    heads: HeadConfig = HeadConfig()
+    heads: HeadConfig | None = None
 
     @field_validator("properties", mode="before")
     @classmethod

@@ -13,11 +13,24 @@ from jaxtyping import Array, Float
 
 from jaxnmr.potential._features import NodeFeatures
 from jaxnmr.potential._model import node_features, node_numbers, species_of
+from jaxnmr.potential._prepare import check_graph
 from jaxnmr.potential._weights import EnergyScale
 from jaxnmr.potential.nequip import NequipConfig
-from jaxnmr.structure import Graph
+from jaxnmr.structure import Batch, Graph
 
-__all__ = ["Cell", "Network", "Numbers", "atom_energies", "atom_features", "derivatives", "filled", "network_numbers"]
+__all__ = [
+    "Cell",
+    "Network",
+    "Numbers",
+    "atom_energies",
+    "atom_features",
+    "check_batch",
+    "derivatives",
+    "edge_derivatives",
+    "edge_vectors",
+    "filled",
+    "network_numbers",
+]
 
 Numbers = Array | np.ndarray
 # Of one structure, or of each in a batch.
@@ -46,6 +59,30 @@ def filled(
     return positions, None if cell is None else jnp.asarray(cell).astype(dtype)
 
 
+def check_batch(config: NequipConfig, batch: Batch) -> None:
+    """Refuses a batch that was prepared for another network: of a smaller cutoff, or with other elements."""
+    try:
+        check_graph(config, batch.positions, batch.graph)
+    except ValueError as error:
+        text = str(error).removeprefix("graph: ")
+        raise ValueError(f"batch: {text} Make it by this model's `prepare`.") from None
+
+
+def edge_vectors(batch: Batch, dtype: np.dtype) -> Float[np.ndarray, "atom neighbor 3"]:
+    """`Graph.vectors` by NumPy in double precision, rounded only then.
+
+    In single precision a position of 15 Å is rounded by 5e-7 Å, which stiff bonds turn into 1e-5 of all forces; the vector
+    to a neighbour is shorter.
+    """
+    graph, positions = batch.graph, np.asarray(batch.positions, np.float64)
+    neighbors, is_edge = np.asarray(graph.neighbors), np.asarray(graph.is_edge)
+    cells = np.asarray(batch.cell, np.float64)[np.asarray(graph.structure)]
+    here = np.arange(graph.n_atoms)[:, None]
+    vectors = positions[np.where(is_edge, neighbors, here)] - positions[:, None] + np.asarray(graph.shifts) @ cells
+    away = np.array([2.0 * graph.cutoff, 0.0, 0.0])
+    return np.where(is_edge[..., None], vectors, away).astype(dtype)
+
+
 @partial(jax.jit, static_argnames="references")
 def atom_energies(
     network: Network, positions: Float[Array, "atom 3"], cell: Cell | None, graph: Graph, *, references: bool = True
@@ -68,9 +105,8 @@ def atom_features(
 
 
 @jax.jit
-def network_numbers(network: Network, positions: Array, cell: Array, graph: Graph) -> Float[Array, " atom"]:
-    vectors = graph.vectors(*filled(positions, cell, graph, network.dtype))
-    return node_numbers(network.config, network.params, vectors, graph)
+def network_numbers(network: Network, vectors: Numbers, graph: Graph) -> Float[Array, " atom"]:
+    return node_numbers(network.config, network.params, jnp.asarray(vectors), graph)
 
 
 @jax.jit
@@ -78,8 +114,15 @@ def derivatives(
     network: Network, positions: Array, cell: Array, graph: Graph
 ) -> tuple[Float[Array, " atom"], Float[Array, "atom 3"], Float[Array, "structure 3 3"]]:
     """The network's number for each atom, forces, and dE/dstrain of each structure."""
-    positions, cells = filled(positions, cell, graph, network.dtype)
-    vectors = graph.vectors(positions, cells)
+    return edge_derivatives(network, graph.vectors(*filled(positions, cell, graph, network.dtype)), graph)
+
+
+@jax.jit
+def edge_derivatives(
+    network: Network, vectors: Numbers, graph: Graph
+) -> tuple[Float[Array, " atom"], Float[Array, "atom 3"], Float[Array, "structure 3 3"]]:
+    """The same from the vectors of edges."""
+    vectors = jnp.asarray(vectors)
     scale = jnp.asarray(network.scale.scale, network.dtype)
 
     def total(vectors: Array) -> tuple[Array, Array]:
@@ -89,7 +132,7 @@ def derivatives(
     (_, each), slopes = jax.value_and_grad(total, has_aux=True)(vectors)
     slopes = jnp.where(graph.is_edge[..., None], slopes, 0.0)
     # Of the edge i -> j, +dE/dr belongs to i's force and -dE/dr to j's.
-    onto = jnp.zeros_like(positions).at[jnp.asarray(graph.neighbors)].add(slopes, mode="drop")
+    onto = jnp.zeros((graph.n_atoms, 3), slopes.dtype).at[jnp.asarray(graph.neighbors)].add(slopes, mode="drop")
     forces = slopes.sum(axis=1) - onto
     # Strain turns each vector r into (1 + e) r, so dE/de is the sum of dE/dr r^T.
     virial = jnp.einsum("akx,aky->axy", vectors, slopes, precision="highest")

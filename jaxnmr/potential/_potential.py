@@ -18,7 +18,9 @@ from jaxnmr.potential._evaluate import (
     Numbers,
     atom_energies,
     atom_features,
-    derivatives,
+    check_batch,
+    edge_derivatives,
+    edge_vectors,
     filled,
     network_numbers,
 )
@@ -60,8 +62,8 @@ class Potential(eqx.Module):
     \sigma = \frac1V \frac{\partial E}{\partial\varepsilon}$$
 
     `load_potential` makes one from a file. Methods that take atoms build the neighbour list, round sizes up to few
-    values (see `jaxnmr.structure.bucket`), and compile for each new size; they scale, shift and sum energies in double
-    precision outside of the network. `energy_fn` is for use inside jit, grad and vmap; there `dtype` rules throughout.
+    values (see `jaxnmr.structure.bucket`), and compile for each new size; they take distances, and
+    scale, shift and sum energies, in double precision outside of the network. `energy_fn` is for use inside jit, grad and vmap; there `dtype` rules throughout.
 
     The energy has continuous first and second derivatives where a neighbour passes the cutoff.
 
@@ -159,7 +161,7 @@ class Potential(eqx.Module):
             ValueError: as `energy_forces_stress`.
         """
         batch = self.prepare([atoms])
-        each = network_numbers(self._network, batch.positions, batch.cell, batch.graph)
+        each = network_numbers(self._network, edge_vectors(batch, self.dtype), batch.graph)
         return float(self._host_energies(each, batch).sum())
 
     def forces(self, atoms: Structure | Atoms) -> np.ndarray:
@@ -202,8 +204,12 @@ class Potential(eqx.Module):
 
         Args:
             batch: from `prepare`; stresses are None for structures that do not repeat along all three lattice vectors.
+
+        Raises:
+            ValueError: a batch of a smaller cutoff, or with elements that the model does not know.
         """
-        each, forces, virials = derivatives(self._network, batch.positions, batch.cell, batch.graph)
+        check_batch(self.config, batch)
+        each, forces, virials = edge_derivatives(self._network, edge_vectors(batch, self.dtype), batch.graph)
         energies, forces = self._host_energies(each, batch), np.asarray(forces, np.float64)
         virials, results, start = np.asarray(virials, np.float64), [], 0
         for index, (size, periodic) in enumerate(zip(batch.sizes, batch.periodic, strict=True)):

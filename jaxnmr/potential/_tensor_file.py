@@ -44,7 +44,13 @@ def load_tensor_model(path: str | os.PathLike[str], dtype: Any = None) -> Tensor
         raise ValueError(f"path: {name} is in no known format; give a .safetensors of a tensor model.")
     text, arrays = unpack(content, name, FORMAT, FORMAT_VERSION)
     header = read_header(_Header, text, name, "a tensor model", _UNITS)
-    params = {key.removeprefix("params/"): array for key, array in arrays.items() if key.startswith("params/")}
+    # A property may be called "params": its own numbers are none of the parameters, which are one level deeper.
+    own = {
+        f"{prop.name}/{key}" for prop in header.config.properties for key in (*PropertyScale._fields, *Calibration._fields)
+    }
+    params = {
+        key.removeprefix("params/"): array for key, array in arrays.items() if key.startswith("params/") and key not in own
+    }
     try:
         scales, calibrations = [], []
         for prop in header.config.properties:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxnmr.errors import near
 from jaxnmr.potential._card import ModelCard
-from jaxnmr.potential._evaluate import Cell, Numbers
+from jaxnmr.potential._evaluate import Cell, Numbers, check_batch
 from jaxnmr.potential._model import backbone_shapes, check_shapes
 from jaxnmr.potential._prepare import check_graph, precision, prepared
 from jaxnmr.potential._property import Property
@@ -247,7 +247,11 @@ class TensorModel(eqx.Module):
 
         Args:
             batch: from `prepare`.
+
+        Raises:
+            ValueError: a batch of a smaller cutoff, or with elements that the model does not know.
         """
+        check_batch(self.config.network, batch)
         found = summary(self._network, batch.positions, batch.cell, batch.graph)
         found = [tuple(np.asarray(part, np.float64) for part in pair) for pair in found]
         results, start = [], 0

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["NeighborList"]
 
+# By how much of the reach more is foreseen than `update` asks for: a hundred times single precision's rounding, and more.
+# With less on the side that asks, pairs could be missed; with none on this side a row or a cell whose heights divide
+# twice the reach would be too small by rounding alone, and growing would foresee the same again.
+_SLACK = 1e-4
+
 # Neighbours, shifts, whether a row was too short, positions and cell of the last renewal; a leading axis of systems.
 _State = tuple[Array, Array, Array, Array, Array]
 
@@ -86,7 +91,8 @@ class NeighborList(eqx.Module):
         structure = as_structure(atoms)
         reach = float(cutoff + skin)
         # Counted a little further: rounding under jit must not find one more at the edge.
-        i, *_ = neighbor_pairs(structure, reach + 1e-4)
+        further = reach * (1 + _SLACK)
+        i, *_ = neighbor_pairs(structure, further)
         longest = int(np.bincount(i, minlength=1).max())
         width = bucket(longest + math.isqrt(longest)) if n_neighbors is None else n_neighbors
         if width < longest:
@@ -94,7 +100,7 @@ class NeighborList(eqx.Module):
         graph = jax.tree.map(jnp.asarray, neighbor_graph(structure, reach, n_neighbors=width))
         positions = jnp.asarray(structure.positions)
         cell = np.eye(3) if structure.cell is None else np.asarray(structure.cell)
-        a, b, c = (int(m) for m in images_within(cell, reach, structure.pbc))
+        a, b, c = (int(m) for m in images_within(cell, further, structure.pbc))
         return cls(
             graph,
             jnp.asarray(False),

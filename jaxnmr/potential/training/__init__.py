@@ -1,6 +1,7 @@
 """Training of potentials and tensor models on one's own data, anew or from another model."""
 
 from jaxnmr.potential.training._batches import FeatureBatch
+from jaxnmr.potential.training._calibrate import uncalibrated
 from jaxnmr.potential.training._compare import Comparison, compare
 from jaxnmr.potential.training._course import METRICS, Progress, Score
 from jaxnmr.potential.training._frozen import features
@@ -12,11 +13,12 @@ from jaxnmr.potential.training._start import (
     average_neighbors,
     check_atoms,
     elements_of,
+    keeps_heads,
     new_potential,
     new_tensor_model,
     shifted_potential,
 )
-from jaxnmr.potential.training._train import Trained, calibrated, train
+from jaxnmr.potential.training._train import Trained, calibrated, check_settings, train
 
 __all__ = [
     "CHECKPOINT",
@@ -34,12 +36,15 @@ __all__ = [
     "calibrated",
     "check_atoms",
     "check_plausible",
+    "check_settings",
     "compare",
     "elements_of",
     "features",
+    "keeps_heads",
     "new_potential",
     "new_tensor_model",
     "read_samples",
     "shifted_potential",
     "train",
+    "uncalibrated",
 ]

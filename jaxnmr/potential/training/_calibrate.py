@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxnmr.potential._tensor_model import TensorModel
 from jaxnmr.potential._tensor_network import Calibration
 
-__all__ = ["fit_calibration"]
+__all__ = ["BARE", "fit_calibration", "uncalibrated"]
+
+# The bare spread: what stands where nothing was fitted.
+BARE = Calibration(np.ones(()), np.zeros(()))
 
 
 def fit_calibration(error: np.ndarray, spread: np.ndarray, size: np.ndarray) -> Calibration:
@@ -18,11 +22,11 @@ def fit_calibration(error: np.ndarray, spread: np.ndarray, size: np.ndarray) -> 
         size: typical size S of the property for each, (n,).
 
     Returns:
-        a and b; 1 and 0 without data.
+        a and b; 1 and 0, the bare spread, without data.
     """
     good = np.isfinite(error) & np.isfinite(spread) & (size > 0)
     if not good.any():
-        return Calibration(np.ones(()), np.zeros(()))
+        return BARE
     e, s = (error[good] / size[good]) ** 2, (spread[good] / size[good]) ** 2
     # Two numbers, one smooth function: a grid in their logarithms, made finer about the best.
     a = np.append(0.0, np.geomspace(0.05, 50, 60)) if s.any() else np.zeros(1)
@@ -35,3 +39,15 @@ def fit_calibration(error: np.ndarray, spread: np.ndarray, size: np.ndarray) -> 
         best = float(a[i]), float(b[j])
         a, b = (x * np.geomspace(0.8, 1.25, 21) if x > 0 else np.zeros(1) for x in best)
     return Calibration(np.asarray(best[0]), np.asarray(best[1]))
+
+
+def uncalibrated(model: TensorModel) -> tuple[str, ...]:
+    """The properties whose uncertainty no held-out data have confirmed: it is the bare spread of the committee.
+
+    That is too small as a rule, and zero where the committee has a single member.
+
+    Args:
+        model: trained, or from a file.
+    """
+    both = zip(model.properties, model.calibrations, strict=True)
+    return tuple(prop.name for prop, each in both if float(each.factor) == 1 and float(each.floor) == 0)

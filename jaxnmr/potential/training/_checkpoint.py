@@ -36,8 +36,14 @@ def read_checkpoint(path: Path, like: Any, fingerprint: str) -> tuple[Any, dict[
     """
     if not path.exists():
         return None
-    text, arrays = unpack(contents(path), str(path), _FORMAT, _VERSION)
-    place = json.loads(text)
+    content = contents(path)
+    try:
+        text, arrays = unpack(content, str(path), _FORMAT, _VERSION)
+        place = json.loads(text)
+    except ValueError:
+        raise ValueError(
+            f"path: {path} is damaged, or no checkpoint of this version; remove it, or begin anew with --restart."
+        ) from None
     leaves, structure = jax.tree.flatten(like)
     given = [arrays[name] for name in sorted(arrays)]
     same = len(given) == len(leaves) and all(np.shape(a) == np.shape(b) for a, b in zip(given, leaves, strict=False))

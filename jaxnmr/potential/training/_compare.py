@@ -64,12 +64,23 @@ class Comparison(NamedTuple):
         return float(np.mean(np.abs(self.found - self.given) <= limit))
 
     def rank_correlation(self) -> float:
-        """Spearman's, of the uncertainty and the error of each value (root mean square over its numbers)."""
+        """Spearman's, of the uncertainty and the error of each value (root mean square over its numbers).
+
+        Equal ones share the mean of their ranks. NaN where either is the same everywhere, with fewer than three values,
+        and without uncertainties.
+        """
         error = np.sqrt(np.mean((self.found - self.given).reshape(len(self.given), -1) ** 2, axis=1))
         if len(error) < 3 or np.isnan(self.uncertainty).any():
             return float("nan")
-        ranks = [np.argsort(np.argsort(each)).astype(float) for each in (error, self.uncertainty)]
+        ranks = [_ranks(each) for each in (error, self.uncertainty)]
+        if any(np.ptp(each) == 0 for each in ranks):
+            return float("nan")
         return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _ranks(numbers: np.ndarray) -> np.ndarray:
+    _, place, count = np.unique(numbers, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]
 
 
 def compare(model: Potential | TensorModel, samples: Sequence[Sample]) -> tuple[Comparison, ...]:

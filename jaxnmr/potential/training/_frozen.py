@@ -21,7 +21,7 @@ from jaxnmr.potential.nequip import NequipConfig
 from jaxnmr.potential.training._batches import FeatureBatch, StructureBatch, StructureBatches
 from jaxnmr.potential.training._samples import Sample
 
-__all__ = ["digest", "features", "standard_of"]
+__all__ = ["digest", "every_feature", "features", "standard_of"]
 
 # The version rises when the same backbone and structure give other features, so that files of before are not found.
 _FORMAT, _VERSION = "jaxnmr-features", 2
@@ -77,6 +77,20 @@ def features(
     species = np.concatenate([ready[k][1] for k in range(len(samples))])
     values = tuple(np.concatenate(collected) for collected in labels)
     return FeatureBatch(chunks, species, values), np.concatenate(owner)
+
+
+def every_feature(config: TensorConfig, backbone: dict, samples: Sequence[Sample]) -> FeatureBatch:
+    """Features of all atoms, labelled or not, in no order that matters; without labels.
+
+    Args:
+        config: the model.
+        backbone: parameters of its backbone.
+        samples: structures.
+    """
+    rows = [np.arange(len(sample.structure)) for sample in samples]
+    made = [(chunks, species) for _, chunks, species in _computed(config, backbone, samples, rows)]
+    chunks = tuple(np.concatenate(parts) for parts in zip(*(chunks for chunks, _ in made), strict=True))
+    return FeatureBatch(chunks, np.concatenate([species for _, species in made]), ())
 
 
 def standard_of(config: TensorConfig, batch: FeatureBatch) -> dict:

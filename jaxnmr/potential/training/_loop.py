@@ -19,7 +19,7 @@ from jaxnmr.potential.training._course import METRICS, Progress, Score, add_line
 from jaxnmr.potential.training._settings import Settings
 from jaxnmr.potential.training._tasks import Measure, Sums
 
-__all__ = ["CHECKPOINT", "Batches", "Task", "judge", "optimise"]
+__all__ = ["CHECKPOINT", "Batches", "Task", "check_frozen", "judge", "optimise"]
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -92,8 +92,8 @@ def optimise(
         The best parameters (their running mean) and the course.
 
     Raises:
-        ValueError: names to freeze that are not there, a loss that is not finite, a checkpoint of another training, a
-            folder that cannot be made, a validation set without any label to compare with.
+        ValueError: names to freeze that are not there, a loss or parameters that are not finite, a checkpoint of another
+            training, a folder that cannot be made, a validation set without any label to compare with.
         ImportError: optax is not installed.
     """
     total = settings.epochs * train.count
@@ -175,16 +175,25 @@ def judge(task: Task, sums: Callable[[dict, Any], Sums], params: dict, batches: 
     return float(loss / max(weight, 1.0)), tuple(scores)
 
 
-def _optimiser(settings: Settings, params: dict, total: int) -> Any:
-    try:
-        import optax
-    except ImportError:
-        raise missing_extra("optax", "atoms") from None
+def check_frozen(settings: Settings, params: dict) -> None:
+    """Refuses names to freeze that no parameter has.
+
+    Raises:
+        ValueError: such a name, with those that are there.
+    """
     names = flatten(params)
     for prefix in settings.freeze:
         if not any(name.startswith(prefix) for name in names):
             known = sorted({"/".join(name.split("/")[:2]) for name in names})
             raise ValueError(f"freeze: no parameter begins with {prefix!r}; there are {', '.join(known)}.")
+
+
+def _optimiser(settings: Settings, params: dict, total: int) -> Any:
+    try:
+        import optax
+    except ImportError:
+        raise missing_extra("optax", "atoms") from None
+    check_frozen(settings, params)
     prefixes = ("standard", *settings.freeze)
     frozen = jax.tree_util.tree_map_with_path(
         lambda path, _: "/".join(str(key.key) for key in path).startswith(prefixes), params
@@ -264,9 +273,12 @@ def _stopped(settings: Settings, state: _State) -> bool:
 
 
 def _check_finite(state: _State) -> None:
-    if not np.isfinite(float(state.loss)):
+    """Before a state is kept: a slope that is not finite spoils the parameters one step before it spoils a loss."""
+    sound = np.isfinite(float(state.loss))
+    if not sound or not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
+        what = "parameters are" if sound else "loss is"
         raise ValueError(
-            f"learning_rate: the loss is no longer finite at step {int(state.step)}; lower the rate or clip, and look for "
+            f"learning_rate: the {what} no longer finite at step {int(state.step)}; lower the rate or clip, and look for "
             "labels far from all others."
         )
 

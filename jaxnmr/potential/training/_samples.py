@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from jaxnmr.potential._property import Property
 from jaxnmr.structure import Structure, read_frames
@@ -44,7 +44,8 @@ class LabelNames(BaseModel):
     Args:
         energy: eV.
         forces: eV/Å.
-        stress: dE/dstrain / V, eV/Å³, nine numbers, or six in Voigt's order xx yy zz yz xz xy.
+        stress: dE/dstrain / V, eV/Å³, nine numbers, or six in Voigt's order xx yy zz yz xz xy. A virial, -V times it, is
+            refused by its name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,9 +54,23 @@ class LabelNames(BaseModel):
     forces: str | None = "forces"
     stress: str | None = "stress"
 
+    @field_validator("stress")
+    @classmethod
+    def _no_virial(cls, name: str | None) -> str | None:
+        if name is not None and "virial" in name.lower():
+            raise ValueError(
+                f"{name!r} is a virial by its name, minus the volume times the stress; write stress = -virial / volume "
+                "(eV/Å³) into the files, and name that"
+            )
+        return name
+
 
 def as_sample(structure: Structure, properties: Sequence[Property] = (), *, source: str = "") -> Sample:
     """A structure with its own shielding and field-gradient tensors as labels.
+
+    Of a shielding, the parts that the property's irreps name are taken: all of it for "0e+1e+2e", the symmetric tensor for
+    "0e+2e", that without its trace for "2e", the isotropic value (a third of the trace, a number) for "0e". A field gradient has
+    no other part than "2e": one of its labels with a trace, or that is not symmetric, is a mistake.
 
     Args:
         structure: the atoms.
@@ -63,14 +78,16 @@ def as_sample(structure: Structure, properties: Sequence[Property] = (), *, sour
         source: for messages; the structure's own unless given.
 
     Raises:
-        ValueError: tensors that the property cannot have, as a field gradient with a trace.
+        ValueError: tensors that the property cannot have, as a field gradient with a trace; irreps of "shielding" or "efg"
+            that its tensors do not hold.
     """
     n = len(structure)
     own = {"shielding": np.asarray(structure.shielding), "efg": np.asarray(structure.efg)}
     values = []
     for prop in properties:
         shape = (n, *prop.shape) if prop.pooling == "none" else prop.shape
-        values.append(own[prop.name] if prop.name in own and prop.pooling == "none" else np.full(shape, np.nan))
+        there = prop.name in own and prop.pooling == "none"
+        values.append(_part(prop, own[prop.name]) if there else np.full(shape, np.nan))
     none = np.full((n, 3), np.nan), np.full((3, 3), np.nan)
     sample = Sample(structure, float("nan"), *none, tuple(values), source or structure.source)
     _check(sample, properties)
@@ -131,6 +148,23 @@ def read_samples(
                 f"{kind}, or leave the name out."
             )
     return tuple(samples)
+
+
+def _part(prop: Property, tensors: np.ndarray) -> np.ndarray:
+    """Of the tensors that files hold, what a property is of: (atom, *shape)."""
+    if prop.shape == (3, 3):
+        if prop.name != "shielding" or len(prop.kinds) == 3:
+            return tensors
+        turned, degrees = np.swapaxes(tensors, 1, 2), [irrep.degree for irrep in prop.kinds]
+        isotropic = np.trace(tensors, axis1=1, axis2=2)[:, None, None] / 3 * np.eye(3)
+        parts = isotropic, (tensors - turned) / 2, (tensors + turned) / 2 - isotropic
+        return np.sum([parts[degree] for degree in degrees], axis=0)
+    if prop.shape == () and prop.name == "shielding":
+        return np.trace(tensors, axis1=1, axis2=2) / 3
+    works = "0e+1e+2e, 0e+2e, 2e, or 0e for the isotropic value alone" if prop.name == "shielding" else "2e"
+    raise ValueError(
+        f"properties: {prop.name} came with the irreps {prop.irreps}, which its tensors (3, 3) do not hold; give {works}."
+    )
 
 
 def _labelled(sample: Sample) -> bool:

@@ -15,15 +15,23 @@ from jaxnmr.potential._potential import Potential
 from jaxnmr.potential._prepare import LEAST_DISTANCE
 from jaxnmr.potential._property import HeadConfig, Property
 from jaxnmr.potential._tensor_model import TensorModel
-from jaxnmr.potential._tensor_network import TensorConfig, initial_heads, unit_standard
+from jaxnmr.potential._tensor_network import PropertyScale, TensorConfig, initial_heads
 from jaxnmr.potential._weights import EnergyScale, Weights
 from jaxnmr.potential.nequip import NequipConfig
-from jaxnmr.potential.training._frozen import features, standard_of
+from jaxnmr.potential.training._frozen import every_feature, features, standard_of
 from jaxnmr.potential.training._samples import Sample
 from jaxnmr.potential.training._scales import composition, energy_scale, property_scale
 from jaxnmr.structure import ELEMENTS, atomic_numbers, neighbor_pairs
 
-__all__ = ["average_neighbors", "check_atoms", "elements_of", "new_potential", "new_tensor_model", "shifted_potential"]
+__all__ = [
+    "average_neighbors",
+    "check_atoms",
+    "elements_of",
+    "keeps_heads",
+    "new_potential",
+    "new_tensor_model",
+    "shifted_potential",
+]
 
 # Structures whose features tell the size of features where the backbone is trained along.
 _FOR_STANDARD = 32
@@ -88,13 +96,17 @@ def new_tensor_model(
     seed: int = 0,
     cache: Path | None = None,
 ) -> TensorModel:
-    """A tensor model with random heads on a new backbone or on that of another model, scaled to the labels.
+    """A tensor model on a new backbone or on that of another model, with random heads that are scaled to the labels.
+
+    Heads that fit are not thrown away: of a tensor model with the same properties (in the same order) and sizes of heads,
+    the heads, the standard of their features, their scales and calibrations are kept (see `keeps_heads`). Only elements of
+    which it had no label are scaled to those that are there now. With other properties or sizes, heads begin anew.
 
     Args:
         backbone: sizes of a new one, or a model whose own is taken.
         properties: what is to be predicted, in the order of the samples' values.
         samples: what will be learnt from.
-        heads: their sizes.
+        heads: their sizes; unless given those of the tensor model whose properties these are, or the usual ones.
         seed: of the weights.
         cache: folder of features as `train` keeps them.
 
@@ -107,20 +119,46 @@ def new_tensor_model(
     else:
         network = backbone.config if isinstance(backbone, Potential) else backbone.config.network
         weights = backbone.params["backbone"]
-    config = TensorConfig(network=network, properties=tuple(properties), heads=heads or HeadConfig())
+    kept = isinstance(backbone, TensorModel) and keeps_heads(backbone, properties, heads)
+    if heads is None:
+        heads = backbone.config.heads if isinstance(backbone, TensorModel) and kept else HeadConfig()
+    config = TensorConfig(network=network, properties=tuple(properties), heads=heads)
     check_atoms(network, samples)
     scales = [property_scale(network, prop, place, samples) for place, prop in enumerate(properties)]
+    if isinstance(backbone, TensorModel) and kept:
+        scales = [_joined(old, new) for old, new in zip(backbone.scales, scales, strict=True)]
+        return TensorModel.from_parts(config, backbone.params, scales, backbone.calibrations, backbone.card)
     params = {
         "backbone": jax.tree.map(jnp.asarray, weights),
-        "standard": unit_standard(network),
         "heads": initial_heads(config, jax.random.key(seed)),
     }
+    some = samples[:: max(1, len(samples) // _FOR_STANDARD)]
     if all(prop.pooling == "none" for prop in properties):
-        some = samples[:: max(1, len(samples) // _FOR_STANDARD)]
-        params["standard"] = standard_of(config, features(config, params["backbone"], some, cache)[0])
+        seen = features(config, params["backbone"], some, cache)[0]
+    else:  # all atoms have their part in a property of the structure
+        seen = every_feature(config, params["backbone"], some)
+    params["standard"] = standard_of(config, seen)
     # What is built on another model stays under its licence and is cited with it.
     card = None if isinstance(backbone, NequipConfig) else backbone.card
     return TensorModel.from_parts(config, params, scales, card=card)
+
+
+def keeps_heads(start: TensorModel, properties: Sequence[Property], heads: HeadConfig | None = None) -> bool:
+    """Whether `new_tensor_model` goes on with the heads of a tensor model, or begins with new ones.
+
+    Args:
+        start: the tensor model.
+        properties: what is to be predicted.
+        heads: sizes of the heads; None for those of the model.
+    """
+    return tuple(properties) == start.properties and heads in (None, start.config.heads)
+
+
+def _joined(old: PropertyScale, new: PropertyScale) -> PropertyScale:
+    """Scales that heads have learnt with, and those of elements which are new to them."""
+    known = np.asarray(old.count) > 0
+    both = [np.where(known.reshape(-1, *(1,) * (np.ndim(a) - 1)), a, b) for a, b in zip(old, new, strict=True)]
+    return PropertyScale(*both)
 
 
 def check_atoms(config: NequipConfig, samples: Sequence[Sample]) -> None:

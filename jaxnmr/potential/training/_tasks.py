@@ -136,8 +136,10 @@ class TensorTask(eqx.Module):
             dtype = each.dtype
             size = typical_size(prop, scale).astype(dtype)
             size = size[species] if prop.pooling == "none" else jnp.broadcast_to(size[0], each.shape[1:2])
-            if prop.pooling == "sum" and owner is not None:
-                size = size * jnp.sqrt(jnp.maximum(owner, 1.0))
+            if prop.pooling != "none" and owner is not None:
+                # The size is that of an atom's part: n of them add up to its root of n, and a mean is an n-th of that.
+                root = jnp.sqrt(jnp.maximum(owner, 1.0))
+                size = size * root if prop.pooling == "sum" else size / root
             wrong, has = _compared(each, jnp.broadcast_to(jnp.asarray(given, dtype), each.shape))
             has = has[0].reshape(has.shape[1], -1).all(axis=-1) & _known(prop, scale, species, batch)
             square = jnp.square(wrong).reshape(*each.shape[:2], -1).mean(axis=-1) / jnp.square(size)[None]

@@ -14,22 +14,23 @@ from jaxnmr.potential._tensor_model import TensorModel
 from jaxnmr.potential._tensor_network import Calibration
 from jaxnmr.potential._weights import flatten
 from jaxnmr.potential.training._batches import FeatureBatches, StructureBatches
-from jaxnmr.potential.training._calibrate import fit_calibration
+from jaxnmr.potential.training._calibrate import BARE, fit_calibration
 from jaxnmr.potential.training._course import Progress
-from jaxnmr.potential.training._frozen import digest, features, standard_of
-from jaxnmr.potential.training._loop import optimise
+from jaxnmr.potential.training._frozen import digest, features
+from jaxnmr.potential.training._loop import check_frozen, optimise
 from jaxnmr.potential.training._samples import Sample
 from jaxnmr.potential.training._settings import Settings
 from jaxnmr.potential.training._tasks import EnergyTask, TensorTask
 
-__all__ = ["Trained", "calibrated", "train"]
+__all__ = ["Trained", "calibrated", "check_settings", "train"]
 
 
 class Trained(NamedTuple):
     """The result of a training.
 
     Attributes:
-        model: with the best parameters (their running mean), uncertainties calibrated on the validation set.
+        model: with the best parameters (their running mean), uncertainties calibrated on the validation set. Those of a
+            property of which it has no label are the bare spread of the committee; see `uncalibrated`.
         course: each validation.
     """
 
@@ -76,9 +77,9 @@ def train(
     config, params = model.config, dict(model.params)
     if frozen:
         cache = folder / "features" if cache is None and folder is not None else cache
-        learnt = features(config, params["backbone"], samples, cache)[0]
-        held = features(config, params["backbone"], validation, cache)[0] if validation else None
-        backbone, params = params.pop("backbone"), params | {"standard": standard_of(config, learnt)}
+        backbone = params.pop("backbone")
+        learnt = features(config, backbone, samples, cache)[0]
+        held = features(config, backbone, validation, cache)[0] if validation else None
         batches = FeatureBatches(learnt, settings.batch_size)
         judged = None if held is None else FeatureBatches(held, 1024)
     else:
@@ -97,10 +98,27 @@ def train(
         report=report,
     )
     whole = found if backbone is None else found | {"backbone": backbone}
-    done = TensorModel(config, whole, model.scales, model.calibrations, model.card)
+    # What an earlier training found belongs to its parameters.
+    bare = tuple(_number(BARE, model) for _ in model.properties)
+    done = TensorModel(config, whole, model.scales, bare, model.card)
     if judged is not None:
         done = _calibrated(done, task, found, judged)
     return Trained(done, course)
+
+
+def check_settings(model: Potential | TensorModel, settings: Settings, *, frozen: bool = False) -> None:
+    """Refuses settings that do not fit a model, before anything is written or computed.
+
+    Args:
+        model: to be trained.
+        settings: how.
+        frozen: as for `train`.
+
+    Raises:
+        ValueError: names to freeze that are not there.
+    """
+    params = {name: part for name, part in model.params.items() if not (frozen and name == "backbone")}
+    check_frozen(settings, params)
 
 
 def calibrated(model: TensorModel, samples: Sequence[Sample]) -> TensorModel:
@@ -108,7 +126,7 @@ def calibrated(model: TensorModel, samples: Sequence[Sample]) -> TensorModel:
 
     Args:
         model: trained.
-        samples: held out.
+        samples: held out. The uncertainty of a property of which they have no label stays as it is.
     """
     task = TensorTask(model.config, model.scales, Settings())
     batches = StructureBatches(model.config.network, model.config.properties, samples, 4)
@@ -155,11 +173,16 @@ def _calibrated(
             error, spread, size = (np.asarray(part, np.float64) for part in each)
             collected.append((error, spread, size))
     calibrations = []
-    for collected in found:
+    for collected, before in zip(found, model.calibrations, strict=True):
         error, spread, size = (np.concatenate(part) for part in zip(*collected, strict=True))
-        numbers = fit_calibration(error, spread, size)
-        calibrations.append(Calibration(*(jax.numpy.asarray(number, model.dtype) for number in numbers)))
+        fitted = fit_calibration(error, spread, size)
+        calibrations.append(before if fitted is BARE else _number(fitted, model))
     return TensorModel(model.config, model.params, model.scales, tuple(calibrations), model.card)
+
+
+def _number(calibration: Calibration, model: TensorModel) -> Calibration:
+    """In the model's precision."""
+    return Calibration(*(jax.numpy.asarray(number, model.dtype) for number in calibration))
 
 
 def _fingerprint(
