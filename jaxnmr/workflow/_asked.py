@@ -25,9 +25,11 @@ CONVENTIONS = {
     "populations": "of an event's rate: the first minimum and the event's, the two alone, by harmonic theory. "
     "populations_taken: of these two, as the exchange has them, which do not sum to one where the group has more basins; "
     "populations_of_group has all, in the order of minima_of_group.",
-    "neighbours": "energy_ev of a pair: of both events at once above the sum of what each costs alone; the mean field takes "
-    "it times scales, one for each temperature, with which all events at once have the right free energy. felt_ev of an "
-    "event's rate: what the mean field adds to its energy_ev.",
+    "free_energy_ev": "of an event's rate: of its minimum above the first, the two alone and neighbours at rest, by "
+    "harmonic theory; felt_ev: what neighbours that hop as well add to it, null where shares were counted or they stay.",
+    "neighbours": "energy_ev of a pair: of both events at once above the sum of what each costs alone; nearest_a: between "
+    "atoms that jump. all_at_once_ev: free energy with all events above the first minimum; beyond_pairs_ev: what is in "
+    "no pair's energy, which the pairs take by their size. other_order_ev: of the order found from all groups hopped.",
 }
 
 

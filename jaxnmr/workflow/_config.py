@@ -41,10 +41,10 @@ class Motion(Table):
     `explore_window_ev` above the first are taken. With `symmetry` minima that were given or found come with all that the
     symmetry of the first makes of them, so that equivalent molecules move alike.
 
-    Groups of molecules hop independently, but one may change what another's hop costs, as dimers of an ordered crystal do.
-    With `neighbours` "mean-field" each pair of events is looked at together, once for all that symmetry makes alike, and
-    shares and rates are those among neighbours that hop as well; with "still" those of a group whose neighbours stay in the
-    first minimum.
+    A hop may change what another group's hop costs, as with the dimers of an ordered crystal. With `neighbours` "hop" each
+    pair of events is looked at together, once for all that symmetry makes alike, and shares and rates are those among
+    neighbours that hop as well: over all states of few groups, in a crystal in a mean field. With "still" they are those of
+    a group whose neighbours stay in the first minimum.
 
     A saddle whose ways down end elsewhere than in its event's two minima is that of another jump: the run stops there, or
     takes its rate with a remark where `unjoined` is "keep".
@@ -53,7 +53,7 @@ class Motion(Table):
     hops: Literal["protons", "explore", "none"] = "none"
     ends: tuple[Path, ...] = ()
     symmetry: bool = True
-    neighbours: Literal["mean-field", "still"] = "mean-field"
+    neighbours: Literal["hop", "still"] = "hop"
     images: Annotated[int, Field(ge=3)] = 7
     max_force_ev_a: Positive = 0.03
     max_steps: Count = 500

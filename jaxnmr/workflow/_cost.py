@@ -62,7 +62,7 @@ def plan(config: RunConfig, inputs: Inputs | None = None) -> tuple[Cost, ...]:
     events, n = (1 if searches else len(inputs.events)), len(inputs.structure)
     inner, how = config.motion.images - 2, config.sample
     # Of n equivalent groups symmetry leaves about n - 1 kinds of pairs; all events at once come with vibrations.
-    others = len(grouped(inputs.events)) - 1 if config.motion.neighbours == "mean-field" and inputs.events else 0
+    others = len(grouped(inputs.events)) - 1 if config.motion.neighbours == "hop" and inputs.events else 0
     whole = int(others > 0 and len(inputs.events) == others + 1)
     replicas = how.replicas * (2 if events else 1)
     counts = dict.fromkeys(STAGES, 0) | {
@@ -70,7 +70,7 @@ def plan(config: RunConfig, inputs: Inputs | None = None) -> tuple[Cost, ...]:
         # An escape is about 100 steps of motion, and the way down 60.
         "explore": 160 * config.motion.explore_hops * config.motion.explore_walkers if searches else 0,
         "sample": steps_of(how) * replicas * len(config.experiment.temperatures_k),
-        "ends": 60 * events + 30 * (others + whole),
+        "ends": 60 * events + 30 * (others + (whole if others > 1 else 0)),
         # A band takes about 40 steps, the saddle 25 with five products of the Hessian each, its two sides 40 each.
         "saddles": events * (40 * inner + 25 * 5 * 2 + 80),
         # One product of the Hessian, two evaluations, for each coordinate of minimum, saddle and end.

@@ -49,7 +49,9 @@ def with_counts(
     """The exchange with rates and shares that the motion has counted, where it knows them better than the saddle.
 
     Rates and shares are the likeliest under detailed balance (`jaxnmr.rates.rates_of_counts`; for two basins k = N / T).
-    Groups whose events look the same are counted together. A group has either the counted rates or the saddles', and its
+    Groups whose events look the same are counted together. Few jumps tell how fast they are long before they tell shares:
+    where the ratio of shares has an error of `rates.saddle_error` or more the exchange keeps its own. A group has either the
+    counted rates or the saddles', and its
     averaged tensors are of the moments in one basin, so that no hop counts twice.
 
     Motion and saddle are of one surface, so that an error of the barrier changes both alike: what counts is how
@@ -67,6 +69,7 @@ def with_counts(
         return exchange
     slowed = np.zeros(len(ends.names)) if slowed is None else slowed
     populations, out, counted = exchange.populations.copy(), exchange.rates.copy(), exchange.counted.copy()
+    felt = exchange.felt_ev.copy()
     kinds: dict[tuple[int, ...], list[int]] = {}
     for g, states in enumerate(exchange.states):
         inside = states[states >= 0]
@@ -88,9 +91,19 @@ def with_counts(
             error = float((best.stderr[seen] / best.rates[seen]).max() + np.max(slowed[list(kind)]))
             if error >= how.saddle_error:
                 continue
-            shares, wrong = best.populations, best.population_stderr / best.populations
-            populations[t, groups, :n] = shares
-            out[t, groups, :n, :n] = np.where(seen, best.rates, 0.0)
             # Of two shares that sum to one, the errors of the logarithms add up in their ratio.
-            counted[t, groups] = error, float((wrong[1:] + wrong[0]).max())
-    return replace(exchange, populations=populations, rates=out, counted=counted)
+            wrong = best.population_stderr / best.populations
+            ratio = float((wrong[1:] + wrong[0]).max())
+            if ratio < how.saddle_error:
+                out[t, groups, :n, :n] = np.where(seen, best.rates, 0.0)
+                populations[t, groups, :n] = best.populations
+                if len(felt):
+                    felt[t, groups] = np.nan
+            else:
+                # Half of what the shares are other than counted speeds a jump up, the other half slows the way back.
+                tilt = np.sqrt(populations[t, groups, :n] / best.populations)
+                speed = tilt[:, :, None] / tilt[:, None, :]
+                out[t, groups, :n, :n] = np.where(seen, best.rates * speed, 0.0)
+                ratio = 0.0
+            counted[t, groups] = error, ratio
+    return replace(exchange, populations=populations, rates=out, counted=counted, felt_ev=felt)

@@ -6,7 +6,7 @@ import itertools
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,14 +15,14 @@ from jaxnmr.dynamics import OMEGA, Surface, Vibrations
 from jaxnmr.errors import JaxnmrWarning
 from jaxnmr.units import BOLTZMANN_IN_EV, ELECTRON_VOLT, HBAR
 from jaxnmr.workflow._config import RunConfig
-from jaxnmr.workflow._neighbours import Neighbours, mean_field, scales
-from jaxnmr.workflow._records import Ends, ExchangeOfNuclei, RatesOfEvents, Recrossed
+from jaxnmr.workflow._mean_field import MOST_STATES, exact_shares, mean_field, with_the_rest
+from jaxnmr.workflow._records import Ends, ExchangeOfNuclei, Neighbours, RatesOfEvents, Recrossed
 
-__all__ = ["exchange_of", "rates_of", "recrossed"]
+__all__ = ["beyond_pairs", "exchange_of", "rates_of", "recrossed"]
 
 # Jumps that differ by less look the same: ways of atoms, Å, and energies of ends, eV. Shares and rates beyond are none.
 _ALIKE, _LEVEL, _LEAST, _FASTEST = 0.15, 1e-3, 1e-12, 1e15
-_HOT = 1e12  # K
+_HOT, _NEVER = 1e12, 1e-300  # K, and a share
 # Public as `jaxnmr.rates`; its room does not load it by itself, since it needs that of the dynamics.
 rates: Any = import_module("jaxnmr.exchange.rates")
 
@@ -62,7 +62,8 @@ def rates_of(
         log_whole = np.zeros(0)
         if whole is not None and int(whole.n_negative) == 0:
             shares = np.asarray(rates.populations([first, whole], t, quantum=theory != "htst"), np.float64)
-            log_whole = np.log(shares[:, 1] / shares[:, 0])
+            # One that underflows is as good as never.
+            log_whole = np.log(np.maximum(shares[:, 1], _NEVER)) - np.log(np.maximum(shares[:, 0], _NEVER))
     htst, eyring, wigner = (np.stack(c, axis=1) for c in columns[:3])
     energies = [[float(x.energy) for x in points] for points in (saddles, ends)]
     barrier, level = (np.array(e) - float(first.energy) for e in energies)
@@ -83,6 +84,15 @@ def rates_of(
         tuple(dict.fromkeys(str(w.message) for w in heard if issubclass(w.category, JaxnmrWarning))),
         log_whole,
     )
+
+
+def beyond_pairs(neighbours: Neighbours, found: RatesOfEvents, t: int) -> float:
+    """Free energy of all events at once above the sum of their own and of the pairs' couplings, eV; 0 if not looked at."""
+    if not len(found.log_whole):
+        return 0.0
+    alone = np.log(np.maximum(found.populations[t], _NEVER))
+    whole = -BOLTZMANN_IN_EV * float(found.temperatures[t]) * float(found.log_whole[t] - (alone[:, 1] - alone[:, 0]).sum())
+    return whole - float(np.nansum(neighbours.energies))
 
 
 def recrossed(surface: Surface, saddle: Vibrations, config: RunConfig) -> Recrossed:
@@ -137,17 +147,20 @@ def exchange_of(
     theory: str,
     staying: np.ndarray | float = 1.0,
     neighbours: Neighbours | None = None,
+    crystal: bool = False,
 ) -> ExchangeOfNuclei:
     r"""States, populations and rates of each group, and the group of each nucleus.
 
-    A group's basins are the first minimum and those of its own events; so groups stay independent, and two that have two
-    basins each are not four states of one spin. Independent motions of one group make basins together, whose shares are
+    A group's basins are the first minimum and those of its own events, so that two groups of two basins each are not four
+    states of one spin. Independent motions of one group make basins together, whose shares are
 
     $$p_{ab} \propto p_a\,p_b\,e^{-(E_{ab} - E_a - E_b)/kT},\qquad
       k_{ab\leftarrow b} = k_{a\leftarrow 0}\,\sqrt{\frac{p_{ab}\,p_0}{p_a\,p_b}}$$
 
-    so that detailed balance holds where one motion changes the energies of the other. Other groups change them by the mean
-    of what their basins do (`mean_field`), in the same way: half of it in the jump there, half in the way back. Between two
+    so that detailed balance holds where one motion changes the energies of the other. That half of it is in the jump there
+    and half in the way back is an assumption, right for saddles in the middle between two wells. Other groups change the
+    free energies in the same way, by the mean of what their basins do: over all states of all groups, or in a crystal in a
+    mean field. Between two
     basins of one motion beyond the first the jump of an event is taken that looks the same (energies of its ends and lengths
     of all atoms' ways), as between the three places of a methyl group.
 
@@ -160,6 +173,7 @@ def exchange_of(
         theory: "htst", "eyring" or "eyring-wigner".
         staying: share of crossings that stay across, (temperature, event).
         neighbours: what events of other groups do to energies; None where these stay in the first minimum.
+        crystal: whether the groups repeat without end.
 
     Raises:
         ValueError: a rate that no nucleus has, as harmonic quantum theory gives where zero-point energies leave no barrier.
@@ -181,16 +195,18 @@ def exchange_of(
     parts = [[(), *((event,) for event in mine), *(ends.parts[event] for event in both)] for mine, both in basins]
     # Of each basin, its weight if no motion did anything to another's energies, and as it is.
     free = [np.stack([np.prod(weight[:, [column[e] for e in some]], axis=1) for some in each], axis=1) for each in parts]
-    true, fields = _weights(ends, basins, parts, free, found, neighbours)
+    true = _weights(ends, basins, parts, free, found)
+    around = _Around.of(true, parts, ends, used, found, neighbours, crystal)
     felt = np.zeros((t if neighbours is not None else 0, n, width))
     for g, (mine, both) in enumerate(basins):
         n_states = len(parts[g])
         states[g, :n_states] = [0, *(1 + event for event in (*mine, *both))]
-        p = true[g] / true[g].sum(axis=1, keepdims=True)
+        whole = np.maximum(true[g] * around.factors[g], _LEAST)
+        p = whole / whole.sum(axis=1, keepdims=True)
         shares[:, g, :n_states] = p
-        felt[:, g, :n_states] = fields[g][: len(felt)]
+        felt[:, g, :n_states] = around.felt[g][: len(felt)]
         # Half of it speeds a jump up, the other half slows the way back down.
-        tilt = np.sqrt(true[g] / free[g])
+        tilt = np.sqrt(whole / free[g])
         for (i, j), event in _ways(first, ends, mine, parts[g], ends.atoms[g]).items():
             # From j to i as from one basin of the motion to the other; k is known from the first to the event's.
             rate = k[:, column[event]] * tilt[:, i] / tilt[:, j]
@@ -200,7 +216,10 @@ def exchange_of(
     for g, atoms in enumerate(ends.atoms):
         if basins[g][0]:
             home[np.isin(nuclei, atoms)] = g
-    return ExchangeOfNuclei(home, states, shares, out, through, np.full((*shares.shape[:2], 2), np.nan), felt)
+    none = np.full((*shares.shape[:2], 2), np.nan)
+    return ExchangeOfNuclei(
+        home, states, shares, out, through, none, around.treatment, felt, around.other_order, around.settled
+    )
 
 
 def _weights(
@@ -209,35 +228,77 @@ def _weights(
     parts: Sequence[Sequence[tuple[int, ...]]],
     free: Sequence[np.ndarray],
     found: RatesOfEvents,
-    neighbours: Neighbours | None,
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Weights of each group's basins with what motions do to each other's energies, and what other groups do to them, eV.
-
-    Both are (temperature, basin) for each group.
+) -> list[np.ndarray]:
+    """Weights of each group's basins, (temperature, basin), with what its own motions do to each other's energies.
 
     Args:
         ends: minima.
         basins: of each group, its own events and those that are made of several.
         parts: of each basin, the events that it is made of.
         free: weights without.
-        found: temperatures, and shares of the minima.
-        neighbours: what events of other groups do; None for nothing.
+        found: temperatures.
     """
     true, kt = [], BOLTZMANN_IN_EV * np.asarray(found.temperatures)
     for (mine, both), some, alone in zip(basins, parts, free, strict=True):
         levels = np.array([0.0, *(ends.energies[event] for event in (*mine, *both))])
         apart = np.array([sum(ends.energies[e] for e in each) for each in some])
         true.append(np.maximum(alone * np.exp(-(levels - apart) / kt[:, None]), _LEAST))
-    felt = [np.zeros_like(each) for each in true]
-    if neighbours is None or not len(neighbours.couples):
-        return true, felt
-    matrix, scale = neighbours.matrix(len(ends.names)), scales(neighbours, found)
-    for t in range(len(kt)):
-        _, fields = mean_field([each[t] for each in true], parts, scale[t] * matrix, kt[t])
-        for each, one, energy in zip(true, felt, fields, strict=True):
-            one[t] = energy
-            each[t] = np.maximum(each[t] * np.exp(-energy / kt[t]), _LEAST)
-    return true, felt
+    return true
+
+
+class _Around(NamedTuple):
+    """What other groups do to each group's basins.
+
+    Attributes:
+        felt: free energies, eV, (temperature, basin) for each group.
+        factors: of the basins' weights.
+        other_order: as in `ExchangeOfNuclei`.
+        settled: likewise.
+        treatment: likewise.
+    """
+
+    felt: list[np.ndarray]
+    factors: list[np.ndarray]
+    other_order: np.ndarray
+    settled: np.ndarray
+    treatment: str
+
+    @classmethod
+    def of(
+        cls,
+        true: Sequence[np.ndarray],
+        parts: Sequence[Sequence[tuple[int, ...]]],
+        ends: Ends,
+        used: Sequence[int],
+        found: RatesOfEvents,
+        neighbours: Neighbours | None,
+        crystal: bool,
+    ) -> _Around:
+        """At every temperature: over the states of all groups where these are few and no crystal, else in a mean field."""
+        kt = BOLTZMANN_IN_EV * np.asarray(found.temperatures)
+        felt, none = [np.zeros_like(each) for each in true], np.zeros(0)
+        if neighbours is None or not neighbours.couples:
+            treatment = "still" if neighbours is None else "alone"
+            return cls(felt, [np.ones_like(each) for each in true], none, none.astype(bool), treatment)
+        pairs = neighbours.matrix(len(ends.names))
+        exact = not crystal and np.prod([float(each.shape[1]) for each in true]) <= MOST_STATES
+        # Groups whose events look the same.
+        kinds = [tuple(tuple(int(ends.same_as[e]) for e in some) for some in each) for each in parts]
+        numbers = [kinds.index(kind) for kind in kinds]
+        other, settled = np.full(len(kt), np.nan), np.ones(len(kt), bool)
+        for t, scale in enumerate(kt):
+            weights = [each[t] for each in true]
+            matrix = with_the_rest(pairs, beyond_pairs(neighbours, found, t))
+            if exact:
+                field = exact_shares(weights, parts, matrix, scale)
+            else:
+                field = mean_field(weights, parts, matrix, scale, kinds=numbers)
+                other[t] = mean_field(weights, parts, matrix, scale, kinds=numbers, hopped=True).free_energy
+                other[t], settled[t] = other[t] - field.free_energy, field.settled
+            for one, energy in zip(felt, field.felt, strict=True):
+                one[t] = energy
+        factors = [np.exp(-each / kt[:, None]) for each in felt]
+        return cls(felt, factors, none if exact else other, settled, "exact" if exact else "mean field")
 
 
 def _ways(

@@ -10,11 +10,12 @@ import numpy as np
 from jaxnmr.exchange import ExchangeModel
 from jaxnmr.isotopes import isotope
 from jaxnmr.spins import Sites
+from jaxnmr.units import BOLTZMANN_IN_EV
 from jaxnmr.workflow._asked import CONVENTIONS, settings_of
 from jaxnmr.workflow._changes import apart_hz
 from jaxnmr.workflow._compare import Comparison
 from jaxnmr.workflow._crossings import crossing_of
-from jaxnmr.workflow._neighbours import scales
+from jaxnmr.workflow._kinetics import beyond_pairs
 from jaxnmr.workflow._records import Sampled
 from jaxnmr.workflow._result import Result
 from jaxnmr.workflow._sets import states_of
@@ -119,6 +120,7 @@ def _events(result: Result) -> list[dict[str, Any]]:
                         "rate_eyring_per_s": float(rates.eyring[t, column]),
                         "rate_eyring_wigner_per_s": float(rates.wigner[t, column]),
                         "populations": rates.populations[t, column].tolist(),
+                        "free_energy_ev": _or_none(-BOLTZMANN_IN_EV * kelvin * _log_ratio(rates.populations[t, column])),
                     }
                     | _staying(result, t, column)
                     | _taken(result, t, k)
@@ -153,24 +155,40 @@ def _combined(result: Result) -> list[dict[str, Any]]:
 
 def _neighbours(result: Result) -> dict[str, Any] | None:
     """What events of different groups do to each other's energies."""
-    found = result.neighbours
+    found, rates, exchange = result.neighbours, result.rates, result.exchange
     if found is None:
         return None
     pairs = [
         {
             "events": list(couple.events),
             "energy_ev": _or_none(energy),
+            "state": state,
             "nearest_a": couple.distance,
             "same_as": list(found.couples[couple.like].events),
         }
-        for couple, energy in zip(found.couples, found.energies, strict=True)
+        for couple, energy, state in zip(found.couples, found.energies, found.states, strict=True)
     ]
-    scale = [] if result.rates is None else scales(found, result.rates).tolist()
-    return {"treatment": result.config.motion.neighbours, "scales": scale, "pairs": pairs}
+    whole = []
+    if rates is not None:
+        for t, kelvin in enumerate(rates.temperatures):
+            row: dict[str, Any] = {"temperature_k": float(kelvin)}
+            if len(rates.log_whole):
+                row["all_at_once_ev"] = float(-BOLTZMANN_IN_EV * kelvin * rates.log_whole[t])
+                row["beyond_pairs_ev"] = beyond_pairs(found, rates, t)
+            if exchange is not None and len(exchange.other_order_ev):
+                row |= {"other_order_ev": float(exchange.other_order_ev[t]), "settled": bool(exchange.settled[t])}
+            whole.append(row)
+    treatment = None if exchange is None else exchange.treatment
+    return {"treatment": treatment, "pairs": pairs, "all_at_once": found.whole_state, "free_energies": whole}
 
 
 def _or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+def _log_ratio(shares: np.ndarray) -> float:
+    """Of the second to the first."""
+    return float(np.log(shares[1] / shares[0])) if shares.min() > 0 else np.nan
 
 
 def _staying(result: Result, t: int, column: int) -> dict[str, Any]:
@@ -198,7 +216,7 @@ def _taken(result: Result, t: int, event: int) -> dict[str, Any]:
         "rate_taken": "counted" if counted else result.config.rates.theory,
         "rate_taken_per_s": float(exchange.rates[t, g, basin, 0]),
         "populations_taken": exchange.populations[t, g, [0, basin]].tolist(),
-        "felt_ev": float(exchange.felt_ev[t, g, basin]) if len(exchange.felt_ev) else 0.0,
+        "felt_ev": _or_none(exchange.felt_ev[t, g, basin]) if len(exchange.felt_ev) else None,
         "minima_of_group": exchange.states[g][exchange.states[g] >= 0].tolist(),
         "populations_of_group": exchange.populations[t, g, exchange.states[g] >= 0].tolist(),
     }
@@ -314,6 +332,11 @@ def _not_known(result: Result) -> list[str]:
     ):
         found.append(
             'What hops of neighbours do to a group: with motion.neighbours "still" these stay in the first minimum.'
+        )
+    if result.exchange is not None and result.exchange.treatment in ("exact", "mean field"):
+        found.append(
+            "How much of what neighbours do to a hop's end its saddle feels already: half is taken. How far neighbours hop "
+            "in step; and the band was drawn without errors of what groups do to each other."
         )
     if result.bands and not result.recrossed:
         found.append(

@@ -112,6 +112,7 @@ def _events(result: Result, numbers: Mapping[str, Any]) -> list[str]:
         "with Wigner / s⁻¹",
         "stay across",
         "in MD / s⁻¹",
+        "neighbours add / eV",
         "taken / s⁻¹",
         "populations taken",
     )
@@ -124,6 +125,7 @@ def _events(result: Result, numbers: Mapping[str, Any]) -> list[str]:
             f"{r['rate_eyring_wigner_per_s']:.3g}",
             f"{r['transmission']:.2f} ± {r['transmission_stderr']:.2f}" if "transmission" in r else "not asked",
             _counted(r),
+            f"{r['felt_ev']:+.4f}" if r.get("felt_ev") is not None else "",
             f"{r['rate_taken_per_s']:.3g} ({r['rate_taken']})" if "rate_taken" in r else "",
             _populations(r),
         )
@@ -132,7 +134,8 @@ def _events(result: Result, numbers: Mapping[str, Any]) -> list[str]:
     ]
     note = (
         f"<p>The exchange takes the rate by {escape(numbers['theory'])}, times the share of crossings that stay across "
-        "where that was asked for, or the rate counted in the motion where that is better known, never both.</p>"
+        "where that was asked for, with half of what neighbours add to the end's free energy added to the barrier; or the "
+        "rate counted in the motion where that is better known, never both.</p>"
     )
     return [
         *_found(numbers),
@@ -158,15 +161,19 @@ def _neighbours(numbers: Mapping[str, Any]) -> list[str]:
             " and ".join(map(str, some)),
             str(len(pairs)),
             f"{pairs[0]['nearest_a']:.2f}",
-            "not known" if pairs[0]["energy_ev"] is None else f"{pairs[0]['energy_ev']:+.4f}",
+            pairs[0]["state"] if pairs[0]["energy_ev"] is None else f"{pairs[0]['energy_ev']:+.4f}",
         )
         for some, pairs in kinds.items()
     ]
-    scale = ", ".join(f"{each:.3f}" for each in found["scales"])
+    how = {"exact": "over all states of all groups", "mean field": "in a mean field of these energies"}.get(
+        found["treatment"]
+    )
+    said = (
+        "" if how is None else f"<p>Shares and rates are those among neighbours that hop as well, {how}.{_whole(found)}</p>"
+    )
     return [
         _table(("events of two groups", "pairs alike", "nearest atoms / Å", "both at once, above their sum / eV"), rows),
-        "<p>Shares and rates are those among neighbours that hop as well, in a mean field of these energies, taken times "
-        f"{scale} (at each temperature) so that all events at once have the right free energy.</p>",
+        said,
     ]
 
 
@@ -181,6 +188,14 @@ def _found(numbers: Mapping[str, Any]) -> list[str]:
         f"<p>The search ({found['evaluations']} evaluations of forces) found {len(rows)} other minima; {more}.</p>",
         *([_table(("above the first minimum / eV", "reached, times"), rows)] if rows else []),
     ]
+
+
+def _whole(found: Mapping[str, Any]) -> str:
+    """Of all events at once, at each temperature."""
+    told = [
+        f"{row['all_at_once_ev']:+.4f} eV at {row['temperature_k']:g} K" for row in found["free_energies"] if len(row) > 1
+    ]
+    return f" All events at once lie, as free energy, {', '.join(told)} from the first minimum." if told else ""
 
 
 def _regimes(numbers: Mapping[str, Any]) -> list[str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 __all__ = [
     "Band",
+    "Couple",
     "Ends",
     "ExchangeOfNuclei",
     "Explored",
+    "Neighbours",
     "Point",
     "RatesOfEvents",
     "Recrossed",
@@ -102,21 +105,63 @@ class Ends:
 
 @dataclass(frozen=True)
 class Together:
-    """Events of different groups that have all happened.
+    """Where the atoms come to rest when events of different groups have all happened.
 
     Attributes:
-        positions: of that minimum, Å, (atom, 3).
+        positions: Å, (atom, 3).
         energy_ev: above the sum of what each costs alone.
         away_a: how far an atom lies from where each of them alone would take it.
-        reached: whether that is a minimum at all.
+        converged: whether they came to rest.
         evaluations: of forces.
     """
 
     positions: np.ndarray
     energy_ev: float
     away_a: float
-    reached: bool
+    converged: bool
     evaluations: int
+
+
+class Couple(NamedTuple):
+    """Two events of different groups.
+
+    Attributes:
+        events: both.
+        like: place in the list of the first couple that symmetry takes to this one; its own where there is none.
+        distance: between the nearest of the atoms that jump, Å.
+    """
+
+    events: tuple[int, int]
+    like: int
+    distance: float
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    r"""How events of different groups change each other's energies, $W_{kl} = E_{kl} - E_k - E_l$.
+
+    Attributes:
+        couples: all of them, the nearest first.
+        energies: W of each, eV; NaN where it is not known.
+        states: of each: "minimum" where both events together are one, "none" where the atoms fall elsewhere, "not
+            converged", or "not looked at".
+        whole: the minimum in which all events have happened, Å, (atom, 3); no atom where there is none.
+        whole_state: of all events at once, as of couples.
+    """
+
+    couples: tuple[Couple, ...]
+    energies: np.ndarray
+    states: tuple[str, ...]
+    whole: np.ndarray
+    whole_state: str
+
+    def matrix(self, count: int) -> np.ndarray:
+        """W of all events, eV, (event, event); zero where it is not known, as of events that do not feel each other."""
+        found = np.zeros((count, count))
+        for couple, energy in zip(self.couples, self.energies, strict=True):
+            if np.isfinite(energy):
+                found[couple.events] = found[couple.events[::-1]] = energy
+        return found
 
 
 @dataclass(frozen=True)
@@ -264,8 +309,13 @@ class ExchangeOfNuclei:
         through: [g, i, j], the event whose barrier a jump crosses; -1 where none is known.
         counted: where rates are those that the motion has counted, the relative standard errors of rate and of ratio of
             populations; NaN where they are the saddles', (temperature, group, 2).
-        felt_ev: what neighbours that hop as well add to the energy of each basin, eV, (temperature, group, state); no
+        treatment: of what other groups do: over all states, "exact", in a "mean field", "alone" where there are none, or
+            "still" where they stay in the first minimum.
+        felt_ev: what neighbours that hop as well add to the free energy of each basin, eV, (temperature, group, state); no
             temperature where that was not looked at.
+        other_order_ev: free energy of the order that is found from all groups hopped, above that of the one taken,
+            (temperature,); negative where the first minimum's order is the less stable one.
+        settled: whether the shares among neighbours were found, (temperature,).
     """
 
     group: np.ndarray
@@ -274,7 +324,10 @@ class ExchangeOfNuclei:
     rates: np.ndarray
     through: np.ndarray
     counted: np.ndarray
+    treatment: str = "still"
     felt_ev: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0)))
+    other_order_ev: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    settled: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jaxnmr.isotopes import isotope
+from jaxnmr.units import BOLTZMANN_IN_EV
 from jaxnmr.workflow._beyond import images_in_step, left_out
 from jaxnmr.workflow._combined import MOST
 from jaxnmr.workflow._crossings import crossing_of, crossing_words
@@ -17,6 +18,8 @@ __all__ = ["remarks_of"]
 _STARTS = 20
 # What neighbours may change of an energy unsaid, eV: a fifth of kT at room temperature.
 _COUPLED = 0.005
+# Two orders whose free energies differ by less are one, eV.
+_LOWER = 1e-6
 
 
 def remarks_of(result: Result) -> tuple[str, ...]:
@@ -57,44 +60,60 @@ def _left_out(result: Result) -> list[str]:
 
 
 def _coupled(result: Result) -> list[str]:
-    """Groups that feel each other."""
+    """Groups that feel each other, in sentences on what is not known of it and on what it does to shares."""
     found, ends, rates, exchange = result.neighbours, result.ends, result.rates, result.exchange
-    if found is None or ends is None or not len(found.couples):
+    if found is None or ends is None or not found.couples:
         return []
-    said, known = [], np.isfinite(found.energies)
-    if (found.looked & ~known).any():
-        lost = next(c for c, there, is_one in zip(found.couples, found.looked, known, strict=True) if there and not is_one)
-        said.append(
-            f"neighbours: of {len(found.couples)} pairs of events {int((found.looked & ~known).sum())}, as {lost.events[0]} "
-            f"with {lost.events[1]}, are no minimum when both have happened; they are taken to be independent."
-        )
-    if not found.looked.all():
-        beyond = min(c.distance for c, there in zip(found.couples, found.looked, strict=True) if not there)
-        said.append(
-            f"neighbours: there are more than {MOST_PAIRS} kinds of pairs of events; those {beyond:.1f} Å apart and farther "
-            "were not looked at" + ("." if found.whole is None else ", but all events at once.")
-        )
-    if not known.any() or np.nanmax(np.abs(found.energies)) < _COUPLED or rates is None or exchange is None:
+    said = []
+    for state, why in (
+        ("none", "are no minimum when both have happened, the atoms fall elsewhere; shares of both are too large"),
+        ("not converged", "had not come to rest in 3000 steps"),
+        ("not looked at", f"are of more than {MOST_PAIRS} kinds, and too far apart to be looked at"),
+    ):
+        lost = [couple for couple, one in zip(found.couples, found.states, strict=True) if one == state]
+        if lost:
+            said.append(
+                f"neighbours: of {len(found.couples)} pairs of events {len(lost)}, the nearest {lost[0].events[0]} with "
+                f"{lost[0].events[1]} at {lost[0].distance:.1f} Å, {why}; they are taken not to feel each other."
+            )
+    if found.whole_state in ("none", "not converged"):
+        said.append("neighbours: all events at once are no minimum that was found; shares are those of the pairs' energies.")
+    if rates is None or exchange is None or not len(exchange.felt_ev):
         return said
-    most = int(np.nanargmax(np.abs(found.energies)))
-    one, other = found.couples[most].events
     for t, kelvin in enumerate(rates.temperatures):
-        told = {}
-        for column, k in enumerate(result.used):
-            g = ends.groups[k]
-            if int(ends.same_as[k]) == k and len(exchange.felt_ev) and not np.isfinite(exchange.counted[t, g]).all():
-                basin = int(np.flatnonzero(exchange.states[g] == 1 + k)[0])
-                p = exchange.populations[t, g, [0, basin]]
-                told[k] = (float(exchange.felt_ev[t, g, basin]), p / p.sum(), rates.populations[t, column])
-        said += [
-            f"neighbours, {kelvin:g} K: event {k} costs {ends.energies[k]:.4f} eV where all others stay, and "
-            f"{felt:+.4f} eV more in the mean field of neighbours that hop as well: shares {p[0]:.3f} and {p[1]:.3f}, and "
-            f"not {still[0]:.3f} and {still[1]:.3f}. Events {one} and {other} feel each other most, by "
-            f"{found.energies[most]:+.4f} eV. A mean field knows no correlations, and keeps the order of the first minimum "
-            "as long as that is stable."
-            for k, (felt, p, still) in told.items()
-        ]
+        if len(exchange.settled) and not exchange.settled[t]:
+            said.append(f"neighbours, {kelvin:g} K: the mean field has not come to rest, as next to the end of an order.")
+        if len(exchange.other_order_ev) and exchange.other_order_ev[t] < -_LOWER:
+            said.append(
+                f"neighbours, {kelvin:g} K: the first minimum's order is kept, but that of all groups hopped is more stable "
+                f"by {-exchange.other_order_ev[t]:.4f} eV; start from there if the sample is in it."
+            )
+        said += [each for column, k in enumerate(result.used) if (each := _moved(result, t, column, k))]
     return said
+
+
+def _moved(result: Result, t: int, column: int, k: int) -> str:
+    """What neighbours do to one event, where that is enough to tell."""
+    ends, rates, exchange = result.ends, result.rates, result.exchange
+    if ends is None or rates is None or exchange is None or int(ends.same_as[k]) != k:
+        return ""
+    g, kelvin = ends.groups[k], float(rates.temperatures[t])
+    basin = int(np.flatnonzero(exchange.states[g] == 1 + k)[0])
+    felt, still = float(exchange.felt_ev[t, g, basin]), rates.populations[t, column]
+    if not np.isfinite(felt) or abs(felt) < _COUPLED or not still.min() > 0:
+        return ""
+    p = exchange.populations[t, g, [0, basin]]
+    p, cost = p / p.sum(), -BOLTZMANN_IN_EV * kelvin * np.log(still[1] / still[0])
+    told = (
+        f"neighbours, {kelvin:g} K: event {k} costs a free energy of {cost:.4f} eV where all others stay, and {felt:+.4f} "
+        f"eV more among neighbours that hop as well ({exchange.treatment}): shares {p[0]:.3f} and {p[1]:.3f}, and not "
+        f"{still[0]:.3f} and {still[1]:.3f}."
+    )
+    if min(rates.barrier_ev[column] + felt / 2, rates.back_barrier_ev[column] - felt / 2) < 0:
+        told += " Half of it, which the rate takes, is more than a barrier: the rate means nothing then."
+    if exchange.treatment == "mean field":
+        told += " A mean field knows no correlations, and keeps the first minimum's order as long as that is stable."
+    return told
 
 
 def _quantum(result: Result) -> list[str]:

@@ -8,12 +8,12 @@ from pathlib import Path
 from jaxnmr.spectrum import Spectrum
 from jaxnmr.structure import Structure
 from jaxnmr.workflow._config import RunConfig
-from jaxnmr.workflow._neighbours import Neighbours
 from jaxnmr.workflow._records import (
     Band,
     Ends,
     ExchangeOfNuclei,
     Explored,
+    Neighbours,
     RatesOfEvents,
     Recrossed,
     Relaxed,

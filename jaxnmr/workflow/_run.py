@@ -64,9 +64,9 @@ def run(
     however hard, goes on where it was when it is called again, and ends with the same numbers; when an input changes, only
     what depends on it is made again. Work in double precision (`jax_enable_x64`) for vibrations that can be trusted.
 
-    A nucleus hops among the basins of its own group, the molecules that one event moves. Groups hop independently; what the
-    hops of others change of a group's energies enters as their mean (`motion.neighbours`). Two events that look the same, in
-    energy and fingerprint of the minimum, share one path and one rate.
+    A nucleus hops among the basins of its own group, the molecules that one event moves. What hops of other groups change of
+    its free energies enters as a mean (`motion.neighbours`). Two events that look the same, in energy and fingerprint of the
+    minimum, share one path and one rate.
 
     With `sample.length_ps` molecular dynamics runs in each basin with the tensors in the same pass. Hops may be so frequent
     that the motion shows them; the averages are conditional, over the moments in one basin, so that exchange counts a hop
@@ -175,10 +175,12 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
         elsewhere(structure, place).write(store.folder / f"minimum-{k + 1}.extxyz")
     used = tuple(k for k in range(len(minima.names)) if minima.distinct[k] and minima.alone(k))
     result = replace(result, ends=minima, used=used)
-    neighbours, energies = None, ()
-    if config.motion.neighbours == "mean-field":
+    neighbours = None
+    if config.motion.neighbours == "hop":
         home, depends = elsewhere(structure, first.record.positions), where | {"relax": first.digest, "ends": ends.digest}
-        neighbours, energies = neighbours_of(store, depends, surface, home, first.record.energy, minima, used)
+        neighbours = neighbours_of(store, depends, surface, home, first.record.energy, minima, used)
+        if len(neighbours.whole):
+            elsewhere(structure, neighbours.whole).write(store.folder / "minimum-all.extxyz")
     result = replace(result, neighbours=neighbours)
     if last < STAGES.index("saddles"):
         return result
@@ -213,7 +215,7 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
         )
 
     points = {"minimum-0": vibrating("minimum-0", first.record.positions)}
-    if neighbours is not None and neighbours.whole is not None:
+    if neighbours is not None and len(neighbours.whole):
         points["all"] = vibrating("all", neighbours.whole)
     for k, found in bands.items():
         points[f"minimum-{k + 1}"] = vibrating(f"minimum-{k + 1}", minima.positions[k])
@@ -275,11 +277,13 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
 
     made = {"rates": None if rates is None else rates.digest, "nuclei": tensors.record.nuclei, "theory": theory}
     empty = _no_rates(len(temperatures), temperatures)
+    crystal = structure.cell is not None and any(structure.pbc)
     exchange = store.step(
         "exchange",
         ExchangeOfNuclei,
         made
-        | {"ends": ends.digest, "t": temperatures, "neighbours": energies}
+        | {"ends": ends.digest, "t": temperatures, "crystal": crystal}
+        | {"neighbours": None if neighbours is None else digest_of_record(neighbours)}
         | {"recrossing": [kept.digest for kept in crossings.values()]},
         lambda: exchange_of(
             tensors.record.nuclei,
@@ -290,6 +294,7 @@ def _stages(config: RunConfig, inputs: Inputs, store: Store, last: int) -> Resul
             theory,
             staying,
             neighbours,
+            crystal,
         ),
     )
     result = replace(result, exchange=exchange.record)

@@ -47,6 +47,21 @@ def test_counts_in_the_place_of_saddles():
     assert p.sum() == pytest.approx(1) and abs(np.log(p[1] / p[0] * SHARES[0] / SHARES[1])) < 3 * error[0, 1]
 
 
+def test_few_jumps_tell_rates_and_no_shares():
+    """The shares stay, and the counted rates are brought to them: their product there and back is what was counted."""
+    rng = np.random.default_rng(4)
+    found, before = motion(rng, 60.0), exchange()
+    best = with_counts(before, [found], ends(), Rates(saddle_error=0.9))
+    error = best.counted[0, 0]
+    assert error[0] < error[1] and not np.array_equal(best.populations, before.populations)
+    taken = with_counts(before, [found], ends(), Rates(saddle_error=float(error.mean())))
+    np.testing.assert_array_equal(taken.populations, before.populations)
+    np.testing.assert_allclose(taken.counted[0, 0], [error[0], 0.0])
+    out, counted = taken.rates[0, 0], best.rates[0, 0]
+    assert out[1, 0] * before.populations[0, 0, 0] == pytest.approx(out[0, 1] * before.populations[0, 0, 1])
+    assert out[1, 0] * out[0, 1] == pytest.approx(counted[1, 0] * counted[0, 1])
+
+
 def test_kinds_of_events_are_counted_apart():
     """Events that differ have rates of their own, with larger errors."""
     together = with_counts(exchange(), [motion(np.random.default_rng(1))], ends(), Rates())

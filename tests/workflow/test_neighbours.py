@@ -14,13 +14,20 @@ from jaxnmr.workflow import RunConfig
 from jaxnmr.workflow._atoms import settled
 from jaxnmr.workflow._combined import combined
 from jaxnmr.workflow._hops import Event
-from jaxnmr.workflow._neighbours import _filled, couples, mean_field, together
+from jaxnmr.workflow._mean_field import exact_shares, mean_field, with_the_rest
+from jaxnmr.workflow._neighbours import couples, filled, together
+from jaxnmr.workflow._numbers import numbers_of
 from jaxnmr.workflow._records import Ends, Relaxed, Together
 
 from . import toy
 
 pytestmark = pytest.mark.filterwarnings("ignore::jaxnmr.errors.JaxnmrWarning")
 KT = BOLTZMANN_IN_EV * 298.0
+
+
+def two_basins(count):
+    """Of groups with one event each."""
+    return [[(), (k,)] for k in range(count)]
 
 
 @pytest.mark.parametrize("over", [0.6, 0.9, 1.1, 2.0])
@@ -30,11 +37,13 @@ def test_order_ends_where_the_mean_field_says(over):
     kt = over * cost / 2
     weights = [np.array([1.0, np.exp(-cost / kt)])] * 3
     matrix = -cost * (1 - np.eye(3))  # three groups, each of which feels two others
-    shares, felt = mean_field(weights, [[(), (k,)] for k in range(3)], matrix, kt)
     order = brentq(lambda m: np.tanh(m / over) - m, 1e-3, 1.0) if over < 1 else 0.0
-    for p, energy in zip(shares, felt, strict=True):
-        assert p[0] - p[1] == pytest.approx(order, abs=1e-6)
-        assert energy[1] == pytest.approx(-2 * cost * p[1]) and energy[0] == 0
+    for hopped, sign in ((False, 1), (True, -1)):
+        found = mean_field(weights, two_basins(3), matrix, kt, hopped=hopped)
+        assert found.settled
+        for p, energy in zip(found.shares, found.felt, strict=True):
+            assert p[0] - p[1] == pytest.approx(sign * order, abs=1e-6)
+            assert energy[1] == pytest.approx(-2 * cost * p[1]) and energy[0] == 0
 
 
 def test_basins_of_several_motions_are_felt_as_the_sum_of_their_parts():
@@ -45,7 +54,7 @@ def test_basins_of_several_motions_are_felt_as_the_sum_of_their_parts():
     group = np.array([0, 0, 1, 2, 2])
     matrix = rng.normal(0, 0.01, (5, 5))
     matrix = (matrix + matrix.T) * (group[:, None] != group)
-    shares, felt = mean_field(weights, parts, matrix, KT)
+    found = mean_field(weights, parts, matrix, KT)
 
     def free_energy(some):
         often = np.zeros(5)
@@ -55,26 +64,70 @@ def test_basins_of_several_motions_are_felt_as_the_sum_of_their_parts():
         own = sum(KT * np.sum(p * np.log(p / w)) for p, w in zip(some, weights, strict=True))
         return own + often @ matrix @ often / 2
 
-    for p, w, energy in zip(shares, weights, felt, strict=True):
+    for p, w, energy in zip(found.shares, weights, found.felt, strict=True):
         np.testing.assert_allclose(p, w * np.exp(-energy / KT) / np.sum(w * np.exp(-energy / KT)), atol=1e-10)
+    assert found.free_energy == pytest.approx(free_energy(found.shares), abs=1e-12)
     for _ in range(20):
-        near = [p * np.exp(0.1 * rng.normal(size=p.shape)) for p in shares]
-        assert free_energy([p / p.sum() for p in near]) > free_energy(shares)
+        near = [p * np.exp(0.1 * rng.normal(size=p.shape)) for p in found.shares]
+        assert free_energy([p / p.sum() for p in near]) > found.free_energy
+    # Weak couplings: the states of all groups together say nearly the same, and the free energy is an upper bound of theirs.
+    exact = exact_shares(weights, parts, matrix, KT)
+    assert exact.free_energy < found.free_energy
+    for p, q, w, energy in zip(exact.shares, found.shares, weights, exact.felt, strict=True):
+        np.testing.assert_allclose(p, q, atol=0.02)
+        np.testing.assert_allclose(p, w * np.exp(-energy / KT) / np.sum(w * np.exp(-energy / KT)), atol=1e-12)
+
+
+def test_groups_that_repel_each_other_are_treated_alike():
+    """Neither the order of the atoms nor an oscillation decides which of two equal groups hops."""
+    weights, matrix = [np.array([1.0, np.exp(-0.01 / KT)])] * 2, np.array([[0, 0.2], [0.2, 0]])
+    found = mean_field(weights, two_basins(2), matrix, KT, kinds=[0, 0])
+    q = brentq(lambda q: np.log(q / (1 - q)) + (0.01 + 0.2 * q) / KT, 1e-6, 1 - 1e-6)
+    np.testing.assert_allclose([p[1] for p in found.shares], q, atol=1e-10)
+    boltzmann = np.exp(-np.array([0.0, 0.01, 0.01, 0.22]) / KT)
+    np.testing.assert_allclose(
+        [p[1] for p in exact_shares(weights, two_basins(2), matrix, KT).shares], boltzmann[[1, 3]].sum() / boltzmann.sum()
+    )
+
+
+@pytest.mark.parametrize("kelvin", [200.0, 298.0, 400.0, 600.0])
+@pytest.mark.parametrize("pairs", [(-0.04, -0.01, 0.0), (0.03, -0.1, 0.02)])
+def test_all_events_at_once_are_right_at_every_temperature(kelvin, pairs):
+    """Four groups in a ring whose crystal with all hopped is the mirror image of that with none: level wells, however soft.
+
+    The entropy of single hops is in no pair's energy. Above the order's end the shares must be equal at every temperature.
+    """
+    kt = BOLTZMANN_IN_EV * kelvin
+    matrix = np.zeros((4, 4))
+    for a in range(4):
+        for b in range(4):
+            matrix[a, b] = 0.0 if a == b else pairs[1] if abs(a - b) == 2 else pairs[0]
+    cost = 0.05 - 0.085e-3 * kelvin  # free energy of one hop; softer there
+    rest = -4 * cost - np.triu(matrix).sum()
+    found = mean_field(
+        [np.array([1.0, np.exp(-cost / kt)])] * 4, two_basins(4), with_the_rest(matrix, rest), kt, kinds=[0] * 4
+    )
+    order = 0.0 if cost < 2 * kt else brentq(lambda m: np.tanh(m * cost / 2 / kt) - m, 1e-3, 1.0)
+    np.testing.assert_allclose([p[0] - p[1] for p in found.shares], order, atol=1e-6)
+    assert np.triu(with_the_rest(np.zeros((4, 4)), 0.6)).sum() == pytest.approx(0.6)
 
 
 def test_what_no_minimum_holds_or_nobody_looked_at_is_no_coupling():
-    """Pairs that fall apart count for nothing, those alike share one energy, and all at once set the scale."""
+    """Pairs that fall apart count for nothing, and those alike share one energy."""
     found, place = couples(*chain_of_four()), np.zeros((8, 3))
     there = {k: Together(place, -0.02, 0.0, True, 1) for k in {couple.like for couple in found}}
-    assert np.all(_filled(found, there, None).energies == -0.02)
-    lost = dict(there)
-    lost[found[0].like] = Together(place, -0.02, 1.0, False, 1)
-    some = _filled(found, lost, lost[found[0].like])
-    assert some.whole is None
+    assert np.all(filled(found, there, None).energies == -0.02)
     alike = [couple.like == found[0].like for couple in found]
-    assert np.isnan(some.energies).tolist() == alike and some.matrix(4)[found[0].events] == 0
-    lost.pop(found[0].like)
-    assert (~_filled(found, lost, None).looked).tolist() == alike
+    for pair, state in (
+        (Together(place, -0.02, 1.0, True, 1), "none"),
+        (Together(place, 0.0, 0.0, False, 1), "not converged"),
+    ):
+        some = filled(found, there | {found[0].like: pair}, pair)
+        assert np.isnan(some.energies).tolist() == alike and some.matrix(4)[found[0].events] == 0
+        assert [one == state for one in some.states] == alike
+        assert some.whole_state == state and not len(some.whole)
+    left = {k: pair for k, pair in there.items() if k != found[0].like}
+    assert [one == "not looked at" for one in filled(found, left, None).states] == alike
 
 
 def chain_of_four():
@@ -128,7 +181,7 @@ def test_two_events_at_once(coupling):
     (couple,) = couples(home, ends, [0, 1])
     pair = together(surface, home, start.energy, ends, couple.events, lambda text: None)
     both = float(surface.energy(np.asarray(minimise(surface, place(0.5, 0.5), max_force=1e-6).positions)))
-    assert pair.reached and pair.energy_ev == pytest.approx(both - start.energy - ends.energies.sum(), abs=1e-5)
+    assert pair.converged and pair.energy_ev == pytest.approx(both - start.energy - ends.energies.sum(), abs=1e-5)
     # Each well across costs 0.1 eV; the coupling takes 0.3 eV off where both are.
     assert pair.energy_ev == pytest.approx(-coupling, abs=0.02)
 
@@ -173,27 +226,33 @@ def stationary(x, saddle=False):
     return along(found), np.sqrt(np.prod(values[values > 0])) * across
 
 
-@pytest.mark.parametrize("neighbours", ["mean-field", "still"])
-def test_the_chain_among_neighbours_that_hop(tmp_path, neighbours):
-    """Shares, rates and the spectrum, 1 %; among neighbours that stay all three are others."""
+@pytest.mark.parametrize("kind", ["molecules", "crystal", "still"])
+def test_the_chain_among_neighbours_that_hop(tmp_path, kind):
+    """Shares, rates and the spectrum, 1 %, at two temperatures; among neighbours that stay all three are others.
+
+    Of two molecules the four states are counted, of a crystal (here in a cell that they do not feel) the mean field solved.
+    """
+    cell = np.diag([40.0] * 3) if kind == "crystal" else None
 
     def atoms(*x):
         near, far = (toy.atoms(each).positions for each in x)
-        return Structure(("C", "H", "C", "H"), np.concatenate([near, np.asarray(far) + APART]))
+        place = np.concatenate([near, np.asarray(far) + APART])
+        return Structure(("C", "H", "C", "H"), place, cell, pbc=(cell is not None,) * 3)
 
     atoms(toy.X0, toy.X0).write(tmp_path / "start.extxyz")
     names = [tmp_path / "end-0.extxyz", tmp_path / "end-1.extxyz"]
     atoms(toy.X1, toy.X0).write(names[0])
     atoms(toy.X0, toy.X1).write(names[1])
+    temperatures = [toy.KELVIN, 450.0]
     config = RunConfig.from_tables(
         {
             "structure": {"file": tmp_path / "start.extxyz"},
-            "motion": {"ends": names, "images": 5, "neighbours": neighbours},
+            "motion": {"ends": names, "images": 5, "neighbours": "still" if kind == "still" else "hop"},
             "tensors": {"reference_ppm": (-1.0, toy.REFERENCE)},
             "experiment": {
                 "isotope": "13C",
                 "fields_t": [toy.FIELD],
-                "temperatures_k": [toy.KELVIN],
+                "temperatures_k": temperatures,
                 "linewidth_hz": toy.WIDTH,
             },
             "axis": {"ppm": toy.PPM, "points": toy.POINTS},
@@ -210,43 +269,48 @@ def test_the_chain_among_neighbours_that_hop(tmp_path, neighbours):
     together_ev = both + home - 2 * one
     # Hundredths of an eV, beside kT of 0.026.
     assert together_ev < -0.05
-
-    # What all at once weigh: vibrations have their part in it.
-    felt = -KT * (np.log(first / whole) - 2 * np.log(first / across) - together_ev / KT)
-    assert abs(felt - together_ev) > 1e-3
-
-    def equation(q):
-        weight = first / across * np.exp(-(one - home + q * felt) / KT)
-        return q - weight / (1 + weight)
-
-    grid = np.linspace(1e-6, 1, 4001)
-    signs = np.sign([equation(q) for q in grid])
-    lowest = int(np.flatnonzero(np.diff(signs))[0])
-    q = brentq(equation, grid[lowest], grid[lowest + 1])
-    still = first / across * np.exp(-(one - home) / KT)
-    still = still / (1 + still)
-    attempt = OMEGA / np.sqrt(toy.MASS) / (2 * np.pi)
-    k = attempt * first / over * np.exp(-(top - home) / KT)
-    if neighbours == "still":
-        assert result.neighbours is None and abs(q - still) > 0.1
-        q = still
-        assert any("still" in sentence for sentence in _not_known(result))
+    numbers = numbers_of(result)
+    if kind == "still":
+        assert result.neighbours is None and numbers["neighbours"] is None
+        assert any('"still"' in sentence for sentence in numbers["not_known"])
     else:
         assert result.neighbours.energies == pytest.approx([together_ev], abs=1e-5)
-        assert any("mean field" in remark for remark in result.remarks)
-        k = k * np.exp(-q * felt / 2 / KT)
-    np.testing.assert_allclose(result.exchange.populations[0, :, 1], q, rtol=5e-3)
-    np.testing.assert_allclose(result.exchange.rates[0, :, 1, 0], k, rtol=5e-3)
-    shift = toy.REFERENCE - toy.SIGMA - toy.SLOPE * np.array([toy.X0, toy.X1])
-    model = jn.ExchangeModel.from_rates({(0, 1): k, (1, 0): k * (1 - q) / q})
-    sites = jn.Sites("13C", jnp.asarray(shift[:, None, None] * np.eye(3)))
-    axis = jn.Axis(ppm=toy.PPM, points=toy.POINTS)
-    expected = jn.simulate(sites, jn.Static(toy.FIELD), axis, exchange=model, linewidth=toy.WIDTH).intensity
-    found = np.asarray(result.moving().intensity)
-    assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
+        assert any("neighbours that hop as well" in remark for remark in result.remarks)
+        assert (tmp_path / "run" / "minimum-all.extxyz").exists()
+        assert "both at once" in (tmp_path / "run" / "report.html").read_text()
+    for t, kelvin in enumerate(temperatures):
+        kt = BOLTZMANN_IN_EV * kelvin
+        alone, all_at_once = first / across * np.exp(-(one - home) / kt), first / whole * np.exp(-(both - home) / kt)
+        # What all at once weigh: vibrations have their part in it.
+        felt = -kt * np.log(all_at_once / alone**2)
+        assert abs(felt - together_ev) > 1e-3
+        ratio = alone
+        if kind == "crystal":
 
+            def equation(q, kt=kt, alone=alone, felt=felt):
+                weight = alone * np.exp(-q * felt / kt)
+                return q - weight / (1 + weight)
 
-def _not_known(result):
-    from jaxnmr.workflow._numbers import numbers_of
-
-    return numbers_of(result)["not_known"]
+            grid = np.linspace(1e-6, 1, 4001)
+            lowest = int(np.flatnonzero(np.diff(np.sign([equation(q) for q in grid])))[0])
+            q = brentq(equation, grid[lowest], grid[lowest + 1])
+            ratio = q / (1 - q)
+        elif kind == "molecules":
+            ratio = (alone + all_at_once) / (1 + alone)
+        q = ratio / (1 + ratio)
+        assert kind == "still" or abs(q - alone / (1 + alone)) > 0.05
+        attempt = OMEGA / np.sqrt(toy.MASS) / (2 * np.pi)
+        k = attempt * first / over * np.exp(-(top - home) / kt) * np.sqrt(ratio / alone)
+        np.testing.assert_allclose(result.exchange.populations[t, :, 1], q, rtol=5e-3)
+        np.testing.assert_allclose(result.exchange.rates[t, :, 1, 0], k, rtol=5e-3)
+        row = numbers["events"][0]["rates"][t]
+        assert row["free_energy_ev"] == pytest.approx(-kt * np.log(alone), abs=2e-4)
+        if kind != "still":
+            assert row["felt_ev"] == pytest.approx(-kt * np.log(ratio / alone), abs=2e-4)
+        shift = toy.REFERENCE - toy.SIGMA - toy.SLOPE * np.array([toy.X0, toy.X1])
+        model = jn.ExchangeModel.from_rates({(0, 1): k, (1, 0): k / ratio})
+        sites = jn.Sites("13C", jnp.asarray(shift[:, None, None] * np.eye(3)))
+        axis = jn.Axis(ppm=toy.PPM, points=toy.POINTS)
+        expected = jn.simulate(sites, jn.Static(toy.FIELD), axis, exchange=model, linewidth=toy.WIDTH).intensity
+        found = np.asarray(result.moving(temperature=t).intensity)
+        assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
