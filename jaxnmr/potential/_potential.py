@@ -62,8 +62,9 @@ class Potential(eqx.Module):
     \sigma = \frac1V \frac{\partial E}{\partial\varepsilon}$$
 
     `load_potential` makes one from a file. Methods that take atoms build the neighbour list, round sizes up to few
-    values (see `jaxnmr.structure.bucket`), and compile for each new size; they take distances, and
-    scale, shift and sum energies, in double precision outside of the network. `energy_fn` is for use inside jit, grad and vmap; there `dtype` rules throughout.
+    values (see `jaxnmr.structure.bucket`), and compile for each new size; vectors between atoms they take, and energies
+    they scale, shift and sum, in double precision outside of the network. `energy_fn` is for use inside jit, grad and vmap;
+    there `dtype` rules throughout.
 
     The energy has continuous first and second derivatives where a neighbour passes the cutoff.
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NeighborList"]
 
-# By how much of the reach more is foreseen than `update` asks for: a hundred times single precision's rounding, and more.
-# With less on the side that asks, pairs could be missed; with none on this side a row or a cell whose heights divide
-# twice the reach would be too small by rounding alone, and growing would foresee the same again.
+# A list foresees images to a reach longer by this part than what `update` asks for. In a cell whose height divides twice
+# the reach the two would differ by rounding alone, under jit and on the host, and growing would foresee the same again.
+# Asked for a shorter reach instead, `update` could miss pairs.
 _SLACK = 1e-4
 
 # Neighbours, shifts, whether a row was too short, positions and cell of the last renewal; a leading axis of systems.
@@ -91,8 +91,7 @@ class NeighborList(eqx.Module):
         structure = as_structure(atoms)
         reach = float(cutoff + skin)
         # Counted a little further: rounding under jit must not find one more at the edge.
-        further = reach * (1 + _SLACK)
-        i, *_ = neighbor_pairs(structure, further)
+        i, *_ = neighbor_pairs(structure, reach + 1e-4)
         longest = int(np.bincount(i, minlength=1).max())
         width = bucket(longest + math.isqrt(longest)) if n_neighbors is None else n_neighbors
         if width < longest:
@@ -100,7 +99,7 @@ class NeighborList(eqx.Module):
         graph = jax.tree.map(jnp.asarray, neighbor_graph(structure, reach, n_neighbors=width))
         positions = jnp.asarray(structure.positions)
         cell = np.eye(3) if structure.cell is None else np.asarray(structure.cell)
-        a, b, c = (int(m) for m in images_within(cell, further, structure.pbc))
+        a, b, c = (int(m) for m in images_within(cell, reach * (1 + _SLACK), structure.pbc))
         return cls(
             graph,
             jnp.asarray(False),

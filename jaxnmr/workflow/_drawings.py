@@ -121,9 +121,10 @@ def _view(cell: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit vectors to the right, up, and towards the eye."""
     if cell is None:
         return np.eye(3)[0], np.eye(3)[1], np.eye(3)[2]
-    lengths = np.linalg.norm(cell, axis=1)
-    towards = cell[np.argmin(lengths)] / lengths.min()
-    right = cell[np.argmax(lengths)]
+    # Two different ones, in a cubic cell too.
+    shortest, _, longest = np.argsort(np.linalg.norm(cell, axis=1), kind="stable")
+    towards = cell[shortest] / np.linalg.norm(cell[shortest])
+    right = cell[longest]
     right = right - (right @ towards) * towards
     right /= np.linalg.norm(right)
     return right, np.cross(towards, right), towards

@@ -94,6 +94,57 @@ def test_energies_and_forces_that_others_read(folder):
     assert done.exit_code == 2 and "m.safetensors is a tensor model, which has no energies" in done.stderr
 
 
+def test_elements_of_which_nothing_was_learnt_are_named(folder):
+    """Known to the backbone, without labels: the file says nothing of them, and so a line does."""
+    model = small_tensor_model()
+    counts = np.array([0.0, 10.0, 10.0])
+    scales = (model.scales[0]._replace(count=counts), model.scales[1])
+    model = type(model)(model.config, model.params, scales, model.calibrations, model.card)
+    save_tensor_model(model, folder / "partly.safetensors")
+    arguments = ["predict", str(folder / "one.extxyz"), "-m", str(folder / "partly.safetensors")]
+    for flags in ([], ["--json"]):
+        done = runner.invoke(_main.app, [*arguments, "-o", str(folder / "partly.magres"), "--force", *flags])
+        assert done.exit_code == 0, done.output
+        assert "warning: shielding: no values of H, of which the model has learnt nothing." in done.stderr
+        assert "efg: no values" not in done.stderr
+    assert np.isnan(jn.structure.read(folder / "partly.magres").shielding[3]).all()
+
+
+def test_a_frame_that_the_model_cannot_take_is_named(folder):
+    """With its file, before any is computed, for tensors and energies alike."""
+    crystal = jn.structure.read(folder / "one.extxyz")
+    strange = Structure(["Si", "O", "Al", "H"], crystal.positions, crystal.cell)
+    near = Structure(crystal.species, np.asarray(crystal.positions) * [[1, 1, 1], [0, 0, 0.01], [1, 1, 1], [1, 1, 1]],
+                     crystal.cell)  # fmt: skip
+    save_potential(small_potential(CONFIG.model_copy(update={"n_layers": 1})), folder / "p1.safetensors")
+    write([crystal, strange], folder / "strange.extxyz")
+    write([crystal, near], folder / "near.extxyz")
+    write(strange, folder / "single.extxyz")
+    for source, advice in (
+        ("strange.extxyz", "strange.extxyz, frame 1: has Al, which the model does not know; it knows H, O, Si."),
+        ("near.extxyz", "near.extxyz, frame 1: "),
+        ("single.extxyz", "single.extxyz: has Al, which"),
+    ):
+        for model, flags in (("m.safetensors", []), ("p1.safetensors", ["--energies"])):
+            arguments = ["predict", str(folder / source), "-m", str(folder / model), "-o", str(folder / "never.extxyz")]
+            done = runner.invoke(_main.app, [*arguments, *flags])
+            assert done.exit_code == 2, done.output
+            assert advice in done.stderr and len(done.stderr.splitlines()) == 1
+    arguments = ["predict", str(folder / "strange.extxyz"), "-m", str(folder / "m.safetensors"), "--frame", "1"]
+    done = runner.invoke(_main.app, [*arguments, "-o", str(folder / "never.extxyz")])
+    assert "strange.extxyz, frame 1: has Al" in done.stderr
+
+
+def test_magres_of_a_slab_is_refused_before_anything_is_computed(folder, monkeypatch):
+    """Periodic in two directions, which magres cannot say."""
+    crystal = jn.structure.read(folder / "one.extxyz")
+    write(Structure(crystal.species, crystal.positions, crystal.cell, (True, True, False)), folder / "slab.extxyz")
+    monkeypatch.setattr(jn.TensorModel, "evaluate", None)
+    done = run(folder, "slab.extxyz", "slab.magres")
+    assert done.exit_code == 2, done.output
+    assert "magres cannot say" in done.stderr and "use extxyz" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("source", "target", "advice"),
     [

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 import jaxnmr as jn
 from jaxnmr.cli import _main
+from jaxnmr.potential import NequipConfig, Property, save_tensor_model
 from jaxnmr.structure import Structure, write
-from tests.potential.small import CONFIG, small_potential
+from tests.potential.small import CONFIG, small_potential, small_tensor_model
 
 pytest.importorskip("optax")
 load_file = pytest.importorskip("safetensors.numpy").load_file
@@ -167,6 +168,109 @@ def test_tensors_anew_and_on_frozen_features(folder):
     assert jn.load_tensor_model(folder / "b" / "model.safetensors").predicts("shielding") == ("H", "O")
 
 
+HEADS = """
+[model]
+properties = ["shielding"]
+start = "base.safetensors"
+heads = { channels = 4, width = 8, depth = 1, members = 2 }
+[data]
+train = "tensors.extxyz"
+[training]
+epochs = 1
+learning_rate = 1e-12
+"""
+SHIELDING = Property(name="shielding", irreps="0e+1e+2e", unit="ppm")
+ONE_LAYER = NequipConfig(**CONFIG.model_dump() | {"hidden_irreps": "4x0e+3x1o+2x2e", "l_max": 2, "n_layers": 1,
+                                                  "scalar_output": False})  # fmt: skip
+
+
+def test_learnt_heads_go_on_or_a_line_says_that_they_do_not(folder):
+    """Frozen heads first, then the backbone, by command: a step too small to be seen leaves the predictions."""
+    base = small_tensor_model((SHIELDING,), ONE_LAYER, members=2)
+    save_tensor_model(base, folder / "base.safetensors")
+    done = run(folder, HEADS, "--x64")
+    assert done.exit_code == 0, done.output
+    assert "begin anew" not in done.stderr
+    model = jn.load_tensor_model(folder / "a-model" / "model.safetensors")
+    np.testing.assert_allclose(model.shielding(waters(1)[0]), base.shielding(waters(1)[0]), rtol=1e-6)
+    without = HEADS.replace("heads =", "# heads =")
+    assert "begin anew" not in run(folder, without, "--dry-run").stderr
+    line = "The heads begin anew, for model.{} differ from those of {}/base.safetensors ({}"
+    other = run(folder, HEADS.replace("width = 8", "width = 9"), "--dry-run").stderr
+    assert line.format("heads", folder, "channels = 4, width = 8, depth = 1, members = 2).") in other
+    other = run(folder, without.replace('["shielding"]', '[{ name = "charge", irreps = "0e" }]'), "--dry-run").stderr
+    assert line.format("properties", folder, "shielding).") in other
+
+
+def test_what_is_not_calibrated_is_said(folder):
+    """Without validation: two heads have their bare spread, and a single one knows nothing; on stderr and in the report."""
+    save_tensor_model(small_tensor_model((SHIELDING,), ONE_LAYER, members=1), folder / "base.safetensors")
+    text = HEADS.replace("members = 2", "members = 1").replace("[data]", 'frozen = true\n[data]\ntest = "tensors.extxyz"')
+    text = text.replace("[training]", "validation_fraction = 0\n[training]")
+    done = run(folder, text, "--json")
+    assert done.exit_code == 0, done.output
+    assert (
+        "warning: the uncertainty of shielding is not calibrated but unknown, for the model has a single head" in done.stderr
+    )
+    report = json.loads(done.stdout)
+    assert report["uncalibrated"] == ["shielding"] and "within_1_u" not in report["errors"][0]
+    arguments = ["predict", str(folder / "tensors.extxyz"), "-m", str(folder / "a-model" / "model.safetensors")]
+    told = runner.invoke(_main.app, [*arguments, "-o", str(folder / "out.extxyz"), "--json"])
+    assert "was never calibrated; it is unknown (a single head)" in told.stderr
+    row = json.loads(told.stdout)[0]
+    assert row["shielding_uncertainty"] is None and row["shielding_iso_ppm"] is not None
+    assert np.isnan(jn.structure.read_frames(folder / "out.extxyz", ["ms_uncertainty"])[0].numbers[0]).all()
+    done = run(folder, text.replace("members = 1", "members = 2"), "--json", "--restart")
+    assert "not calibrated but the bare spread of the heads" in done.stderr
+    done = run(folder, text.replace("fraction = 0", "fraction = 0.2"), "--json", "--restart")
+    assert "not calibrated" not in done.stderr and json.loads(done.stdout)["uncalibrated"] == []
+
+
+def test_isotropic_values_alone(folder):
+    """Learnt from tensors, predicted into tensors of that trace."""
+    text = HEADS.replace('["shielding"]', '[{ name = "shielding", irreps = "0e", unit = "ppm" }]').replace("1e-12", "1e-3")
+    save_tensor_model(small_tensor_model((SHIELDING,), ONE_LAYER, members=2), folder / "base.safetensors")
+    done = run(folder, text.replace("[data]", "frozen = true\n[data]"))
+    assert done.exit_code == 0, done.output
+    arguments = ["predict", str(folder / "tensors.extxyz"), "-m", str(folder / "a-model" / "model.safetensors")]
+    told = runner.invoke(_main.app, [*arguments, "-o", str(folder / "out.extxyz"), "--json"])
+    assert told.exit_code == 0, told.output
+    model = jn.load_tensor_model(folder / "a-model" / "model.safetensors")
+    frame = jn.structure.read_all(folder / "out.extxyz")[0]
+    expected = model.predict(frame, "shielding").values
+    assert expected.shape == (3,)
+    np.testing.assert_allclose(frame.shielding, expected[:, None, None] * np.eye(3), rtol=1e-6)
+    assert json.loads(told.stdout)[0]["shielding_iso_ppm"] == pytest.approx(expected[0], rel=1e-6)
+
+
+def test_a_new_beginning_leaves_nothing_of_before(folder):
+    """But the model that it starts from; and nothing is removed for a configuration that is wrong."""
+    from jaxnmr.cli._train import _remove
+
+    target = folder / "a-model"
+    target.mkdir()
+    names = ["model.safetensors", "report.json", "metrics.jsonl", "checkpoint.safetensors"]
+    names += ["learning.png", "parity-test.png", "uncertainty-test.png"]
+    for name in (*names, "notes.txt"):
+        (target / name).write_text("of before")
+    done = run(folder, ENERGIES + 'freeze = ["backbone/layer_4"]\n', "--restart")
+    assert done.exit_code == 2 and len(list(target.iterdir())) == 8
+    _remove(target, target / ".." / "a-model" / "model.safetensors")
+    assert sorted(path.name for path in target.iterdir()) == ["model.safetensors", "notes.txt"]
+    _remove(target, None)
+    assert [path.name for path in target.iterdir()] == ["notes.txt"]
+
+
+def test_a_training_that_fails_leaves_no_model_of_before(folder):
+    """After --restart no report of another training stands beside the metrics."""
+    (folder / "a-model").mkdir()
+    for name in ("model.safetensors", "report.json"):
+        (folder / "a-model" / name).write_text("of before")
+    done = run(folder, ENERGIES.replace("epochs = 2", "epochs = 2\nlearning_rate = 1e300"), "--restart")
+    assert done.exit_code == 2 and "no longer finite" in done.stderr
+    assert not list((folder / "a-model").glob("model*")) and not list((folder / "a-model").glob("report*"))
+
+
 def test_validation_is_of_blocks():
     """Up to five of each file, at the ends of equal stretches; of files of one frame one in ten."""
     from jaxnmr.cli._train import _held_out
@@ -250,6 +354,7 @@ def test_a_picture_of_uncertainties(tmp_path):
         ("[model]\nfrozen = true\n" + ENERGIES, "model.frozen needs model.start"),
         ('[model]\nstart = "a.nqx"\n' + ENERGIES, "model.network came together with model.start"),
         ('[model]\nstart = "a.nqx"\n' + ENERGIES.replace(SMALL, ""), "cannot read"),
+        (ENERGIES.replace("[training]", 'names = { stress = "virial" }\n[training]'), "write stress = -virial / volume"),
         ("[data\n", "not TOML"),
         ("[training]\n", "data: missing"),
     ],
@@ -260,7 +365,7 @@ def test_bad_input_is_one_line(folder, text, advice):
     assert done.exit_code == 2, done.output
     assert advice in done.stderr
     assert len(done.stderr.splitlines()) <= 2  # what was read, and what is wrong
-    assert not list(folder.glob("a-model/model*"))
+    assert not (folder / "a-model").exists()
 
 
 def test_dry_run_checks_and_writes_nothing(folder):

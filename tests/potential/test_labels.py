@@ -1,5 +1,7 @@
 """Labels as files hold them: found by their names, refused where they cannot be meant, with file and frame."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -35,9 +37,12 @@ def test_labels_come_from_files(tmp_path):
     assert sample.forces[0].tolist() == [0.1, 0.2, 0.3]
     assert sample.stress.tolist() == [[1, 6, 5], [6, 2, 4], [5, 4, 3]]
     assert sample.values[0].tolist() == [-0.5, 0.25, 0.25]
-    with pytest.raises(ValueError, match=r"names.stress: no frame of .*a.extxyz has 'virial'; give the column or entry"):
-        read_samples([path], (charge,), LabelNames(**names, stress="virial"))
-    assert len(read_samples([path], (charge,), LabelNames(**names, stress="virial"), strict=False)) == 1
+    with pytest.raises(ValueError, match=r"names.stress: no frame of .*a.extxyz has 'dft'; give the column or entry"):
+        read_samples([path], (charge,), LabelNames(**names, stress="dft"))
+    assert len(read_samples([path], (charge,), LabelNames(**names, stress="dft"), strict=False)) == 1
+    for virial in ("virial", "virials", "REF_virial"):
+        with pytest.raises(ValueError, match=r"minus the volume times the stress; write stress = -virial / volume"):
+            LabelNames(stress=virial)
     with pytest.raises(ValueError, match=r"no frame of .* has any label; looked for energy, forces, .*efg"):
         read_samples([path], (EFG,), LabelNames(stress=None))
     sigma = np.full((3, 3, 3), np.nan)
@@ -45,6 +50,42 @@ def test_labels_come_from_files(tmp_path):
     write(Structure(["O", "H", "H"], sample.structure.positions, shielding=sigma), tmp_path / "b.magres")
     (sample,) = read_samples([tmp_path / "b.magres"], (SHIELDING,))
     assert np.array_equal(sample.values[0], sigma, equal_nan=True)
+
+
+def test_of_a_shielding_the_parts_that_the_irreps_name(tmp_path):
+    """The isotropic value is a number, from files too; a field gradient has no part to leave out."""
+    rng = np.random.default_rng(0)
+    sigma, positions = rng.normal(size=(3, 3, 3)), np.array([[0, 0, 0], [0.96, 0, 0], [-0.3, 0.9, 0]])
+    sigma[1] = np.nan
+    structure = Structure(["O", "H", "H"], positions, shielding=sigma)
+    write(structure, tmp_path / "a.extxyz")
+    isotropic, turned = np.trace(sigma, axis1=1, axis2=2) / 3, np.swapaxes(sigma, 1, 2)
+    for irreps, expected in (
+        ("0e", isotropic),
+        ("0e+2e", (sigma + turned) / 2),
+        ("2e", (sigma + turned) / 2 - isotropic[:, None, None] * np.eye(3)),
+        ("1e+2e", sigma - isotropic[:, None, None] * np.eye(3)),
+        ("0e+1e+2e", sigma),
+    ):
+        prop = Property(name="shielding", irreps=irreps)
+        for sample in (as_sample(structure, (prop,)), *read_samples([tmp_path / "a.extxyz"], (prop,))):
+            np.testing.assert_allclose(sample.values[0], expected, rtol=1e-12, atol=1e-12)
+    for prop, works in (
+        (Property(name="shielding", irreps="1e"), "shielding came with the irreps 1x1e, .* give 0e.1e.2e, 0e.2e"),
+        (Property(name="shielding", irreps="2x0e"), "shielding came with the irreps 2x0e"),
+        (Property(name="efg", irreps="0e"), "efg came with the irreps 1x0e, .* give 2e"),
+    ):
+        with pytest.raises(ValueError, match=works):
+            as_sample(structure, (prop,))
+    # Neither the sign nor the size of what is left is mistaken.
+    for irreps in ("0e", "2e"):
+        prop = Property(name="shielding", irreps=irreps)
+        good = as_sample(Structure(["H"], [[0, 0, 0]], shielding=[np.diag([20.0, 30, 40])]), (prop,))
+        check_plausible([good], (prop,))
+    prop = Property(name="shielding", irreps="0e")
+    shift = as_sample(Structure(["H"], [[0, 0, 0]], shielding=[-np.diag([20.0, 30, 40])]), (prop,))
+    with pytest.raises(ValueError, match="look like shifts"):
+        check_plausible([shift], (prop,))
 
 
 FRAME = "2\nProperties=species:S:1:pos:R:3:forces:R:{}:efg:R:9 energy={}\nO 0 0 0 {} {}\nO 1.2 0 0 {} {}\n"
@@ -102,6 +143,26 @@ def test_labels_that_cannot_be_meant():
         check_plausible([wrong], (SHIELDING,))
     with pytest.raises(ValueError, match=r"shielding: b \(and 3 more of 10 frames\): "):
         check_plausible([right] * 6 + [wrong] * 4, (SHIELDING,))
+
+
+def test_forces_are_judged_in_any_order():
+    """Frames of a trajectory that were shuffled, so that those which follow each other are far apart."""
+    potential, start, rng = small_potential(CONFIG), crystals(1)[0], np.random.default_rng(0)
+    directions = rng.normal(size=(2, 4, 3))
+    turns = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    frames = [
+        Structure(start.species, start.positions + 0.3 * np.cos(t) * directions[0] + 0.3 * np.sin(t) * directions[1], CELL)
+        for t in turns
+    ]
+    samples = labelled(potential, frames)
+    shuffled = [samples[23 * k % 60] for k in range(60)]
+    moved = [np.abs(b.structure.positions - a.structure.positions).max() for a, b in pairwise(shuffled)]
+    assert min(moved) > 0.3
+    check_plausible(shuffled)
+    with pytest.raises(ValueError, match="as of gradients instead of forces"):
+        check_plausible([sample._replace(forces=-sample.forces) for sample in shuffled])
+    with pytest.raises(ValueError, match="as of energies in hartree"):
+        check_plausible([sample._replace(energy=sample.energy / 27.2114) for sample in shuffled])
 
 
 def test_atoms_that_overlap_are_named_with_their_frame():

@@ -34,7 +34,7 @@ def test_magnesia_has_the_published_energy_and_stress(oam, magnesia):
 
 @pytest.mark.slow
 def test_frames_of_a_trajectory_agree_with_its_labels(oam, shared):
-    """KHCO3 at 300 to 700 K, labelled by the authors' package in float32: 1e-4 eV/atom and 1e-3 eV/Å."""
+    """KHCO3 at 300 to 700 K, labelled by the authors' package in float32: 1e-5 eV/atom and 1e-4 eV/Å."""
     frames = _frames(shared / "data" / "khco3" / "frames.extxyz", (0, 150, 299))
     for structure, energy, forces in frames:
         result = oam.energy_forces_stress(structure)

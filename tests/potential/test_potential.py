@@ -44,6 +44,11 @@ def orthogonal(seed, determinant):
     return matrix * np.sign(np.linalg.det(matrix)) * determinant
 
 
+def apart(found, expected):
+    """Difference of two tensors against the size of the one expected, over all their elements."""
+    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+
+
 def check_against_differences(potential, structure, atol, step=1e-3):
     """Forces along a random direction and stress along a random strain, by five-point differences."""
     rng = np.random.default_rng(0)
@@ -81,28 +86,32 @@ def test_forces_and_stress_of_foundation_weights_are_the_derivatives(oam, magnes
 
 @pytest.mark.parametrize(("dtype", "precision"), [("float64", 1e-10), ("float32", 1e-5)])
 def test_energy_is_invariant_and_forces_turn_along(potential, crystal, dtype, precision):
-    """Rotation, reflection, shift by a vector, atoms renumbered, cell left-handed, cell doubled."""
+    """Rotation, reflection, shift by a vector, atoms renumbered, cell left-handed, cell doubled.
+
+    What is found in single precision is 1e-6 at most, in double 2e-15.
+    """
     potential = potential.astype(dtype)
     start = potential.energy_forces_stress(crystal)
-    scale = np.abs(start.forces).max()
     for matrix in (orthogonal(1, 1), orthogonal(2, -1), -np.eye(3)):
         result = potential.energy_forces_stress(turned(crystal, matrix))
         assert result.energy == pytest.approx(start.energy, rel=precision)
-        np.testing.assert_allclose(result.forces, start.forces @ matrix.T, atol=precision * scale)
-        stress = matrix @ start.stress @ matrix.T
-        np.testing.assert_allclose(result.stress, stress, atol=precision * np.abs(stress).max() * 10)
+        assert apart(result.forces, start.forces @ matrix.T) < precision
+        assert apart(result.stress, matrix @ start.stress @ matrix.T) < precision
     order = np.array([2, 0, 3, 1])
     renumbered = Structure([crystal.species[k] for k in order], crystal.positions[order] + [0.3, -9.1, 4.0], CELL)
     result = potential.energy_forces_stress(renumbered)
     assert result.energy == pytest.approx(start.energy, rel=precision)
-    np.testing.assert_allclose(result.forces, start.forces[order], atol=precision * scale * 10)
+    assert apart(result.forces, start.forces[order]) < precision
+    assert apart(result.stress, start.stress) < precision
     left = potential.energy_forces_stress(Structure(crystal.species, crystal.positions, CELL[[1, 0, 2]]))
     assert left.energy == pytest.approx(start.energy, rel=precision)
-    np.testing.assert_allclose(left.stress, start.stress, atol=precision * np.abs(start.stress).max() * 10)
+    assert apart(left.forces, start.forces) < precision
+    assert apart(left.stress, start.stress) < precision
     double = np.concatenate([crystal.positions, crystal.positions + CELL[1]])
     result = potential.energy_forces_stress(Structure(crystal.species * 2, double, CELL * [[1], [2], [1]]))
     assert result.energy == pytest.approx(2 * start.energy, rel=precision)
-    np.testing.assert_allclose(result.stress, start.stress, atol=precision * np.abs(start.stress).max() * 10)
+    assert apart(result.forces, np.concatenate([start.forces] * 2)) < precision
+    assert apart(result.stress, start.stress) < precision
 
 
 def test_features_turn_as_their_irreps_say(crystal):
@@ -318,6 +327,11 @@ def water(gap):
             lambda p: p.energy_fn(jnp.zeros((1, 3)), None, neighbor_graph(Structure(["C"], [[0, 0, 0]]), 4.0)),
             "graph: has C, which is not known",
         ),
+        (
+            lambda p: p.evaluate(batch_graphs([water(1.5)], 2.0)),
+            r"batch: lists pairs up to 2.0 Å; .* needs 4.0 Å.*`prepare`",
+        ),
+        (lambda p: p.evaluate(batch_graphs([Structure(["C"], [[0, 0, 0]])], 4.0)), "batch: has C, which is not known"),
         (lambda p: p.astype("float16"), "got float16"),
         (lambda p: NequipConfig(**CONFIG.model_dump() | {"n_layer": 3}), "n_layer"),
         (lambda p: NequipConfig(**CONFIG.model_dump() | {"hidden_irreps": "4x1o"}), "no even scalars"),

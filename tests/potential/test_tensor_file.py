@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxnmr as jn
-from jaxnmr.potential import ModelCard, load_potential, load_tensor_model, save_potential, save_tensor_model
+from jaxnmr.potential import ModelCard, Property, load_potential, load_tensor_model, save_potential, save_tensor_model
 from jaxnmr.structure import Structure
 from tests.potential.small import small_potential, small_tensor_model
 
@@ -50,6 +50,16 @@ def test_a_model_comes_back_as_it_was(model, saved):
             assert np.array_equal(one, two)
     single = load_tensor_model(saved, "float32")
     np.testing.assert_allclose(single.shielding(WATER), model.shielding(WATER), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["params", "heads", "standard", "backbone"])
+def test_any_word_names_a_property(tmp_path, name):
+    """Those that stand in the file for something else, too."""
+    model = small_tensor_model(properties=(Property(name=name, irreps="0e+2e"),))
+    save_tensor_model(model, tmp_path / "m.safetensors")
+    back = load_tensor_model(tmp_path / "m.safetensors")
+    for one, two in zip(back.predict(WATER, name), model.predict(WATER, name), strict=True):
+        assert np.array_equal(one, two)
 
 
 @pytest.mark.parametrize(

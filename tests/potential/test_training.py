@@ -3,23 +3,28 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnmr.potential import EFG, SHIELDING, HeadConfig, NequipConfig
+from jaxnmr.potential import EFG, SHIELDING, HeadConfig, NequipConfig, Property
 from jaxnmr.potential.training import (
+    Sample,
     Settings,
     as_sample,
+    calibrated,
     compare,
     new_potential,
     new_tensor_model,
     shifted_potential,
     train,
+    uncalibrated,
 )
 from jaxnmr.potential.training._batches import StructureBatches
 from jaxnmr.potential.training._calibrate import fit_calibration
-from jaxnmr.potential.training._tasks import EnergyTask, TensorTask
-from jaxnmr.structure import Structure
+from jaxnmr.potential.training._loop import optimise
+from jaxnmr.potential.training._tasks import EnergyTask, Sums, TensorTask
+from jaxnmr.structure import Structure, neighbor_pairs
 from tests.potential.small import CELL, CONFIG, crystals, labelled, small_potential, small_tensor_model
 
 pytest.importorskip("optax")
@@ -104,6 +109,99 @@ def test_tensors_are_learnt(tensors, frozen):
         assert 0.3 < each.coverage(1.0) <= 1.0
         assert np.isfinite(each.uncertainty).all()
     assert np.isnan(done.model.shielding(tensors[0].structure)[3]).all()
+
+
+def test_learnt_heads_go_on(tensors):
+    """With the same properties and sizes nothing changes, on frozen features neither; what is new to them gets its scale."""
+    base = small_tensor_model(network=TENSORS, members=2)
+    known = np.array([0.0, 10.0, 10.0])  # nothing of hydrogen
+    base = type(base)(base.config, base.params, tuple(s._replace(count=known) for s in base.scales), base.calibrations,
+                      base.card)  # fmt: skip
+    structure = tensors[1].structure
+    for sizes in (None, base.config.heads):
+        again = new_tensor_model(base, (SHIELDING, EFG), tensors, heads=sizes, seed=5)
+        for name in ("shielding", "efg"):
+            for one, other in zip(again.predict(structure, name), base.predict(structure, name), strict=True):
+                assert np.array_equal(one, other, equal_nan=True)
+    # A step too small to be seen: "standard" belongs to the heads, which would say something else with another one.
+    settings = Settings(epochs=1, batch_size=64, learning_rate=1e-12, ema=0.0)
+    done = train(again, tensors, (), settings, frozen=True).model
+    np.testing.assert_allclose(done.shielding(structure), base.shielding(structure), rtol=1e-6)
+    sigma = np.array(tensors[2].values[0])
+    sigma[3] = 31 * np.eye(3)
+    hydrogen = tensors[2]._replace(values=(sigma, tensors[2].values[1]))
+    more = new_tensor_model(base, (SHIELDING, EFG), [*tensors, hydrogen])
+    assert more.predicts("shielding") == ("H", "O", "Si")
+    assert float(more.scales[0].mean[0, 0]) == pytest.approx(31 * 3**0.5)
+    assert np.array_equal(more.scales[0].mean[1:], base.scales[0].mean[1:])
+    # Others begin anew: other sizes, other properties.
+    larger = HEADS.model_copy(update={"width": 9})
+    for properties, sizes in (((SHIELDING, EFG), larger), ((EFG, SHIELDING), None)):
+        other = new_tensor_model(base, properties, [s._replace(values=s.values[:: 1 if sizes else -1]) for s in tensors],
+                                 heads=sizes)  # fmt: skip
+        assert not np.allclose(other.efg(structure)[0], base.efg(structure)[0], rtol=0.1)
+
+
+def test_what_no_label_confirmed_is_not_called_calibrated(tensors):
+    """Without validation, or where it lacks a property; what an earlier training found is not kept for other parameters."""
+    start = small_tensor_model(network=TENSORS, members=2)
+    assert uncalibrated(start) == ()
+    settings = Settings(epochs=1, batch_size=64)
+    assert uncalibrated(train(start, tensors[:8], (), settings, frozen=True).model) == ("shielding", "efg")
+    lacking = [sample._replace(values=(sample.values[0], np.full((4, 3, 3), np.nan))) for sample in tensors[8:]]
+    done = train(start, tensors[:8], lacking, settings, frozen=True).model
+    assert uncalibrated(done) == ("efg",)
+    assert uncalibrated(calibrated(done, tensors[8:])) == ()
+    # Of labels alone, what is there stays.
+    again = calibrated(start, lacking)
+    assert again.calibrations[1] == start.calibrations[1] and again.calibrations[0] != start.calibrations[0]
+
+
+def pooled_sample(prop, structure, value):
+    none = float("nan"), np.full((len(structure), 3), np.nan), np.full((3, 3), np.nan)
+    return Sample(structure, *none, (np.asarray(value),), "made")
+
+
+def repeated(structure, times):
+    cell = np.asarray(structure.cell) * np.array([[times], [1], [1]])
+    steps = [k * np.asarray(structure.cell)[0] for k in range(times)]
+    positions = np.concatenate([np.asarray(structure.positions) + step for step in steps])
+    return Structure(list(structure.species) * times, positions, cell)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "sum"])
+def test_losses_of_pooled_properties_do_not_know_the_number_of_atoms(pooling):
+    """Heads of zero miss the spread of the labels: a loss of one, for 4 atoms and for 32."""
+    prop, rng, losses = Property(name="gap", irreps="0e", pooling=pooling), np.random.default_rng(0), []
+    for times in (1, 8):
+        structures = [repeated(each, times) for each in crystals(12)]
+        size = 3.0 if pooling == "sum" else 0.2
+        samples = [pooled_sample(prop, each, 5 + size * rng.normal()) for each in structures]
+        model = new_tensor_model(TENSORS, (prop,), samples, heads=HEADS)
+        params = model.params | {"heads": jax.tree.map(np.zeros_like, model.params["heads"])}
+        task = TensorTask(model.config, model.scales, Settings(loss="mse"))
+        batch = next(StructureBatches(TENSORS, (prop,), samples, 12).ordered())[1]
+        sums = task.sums(params, batch)
+        losses.append(float(sums.loss / sums.weight))
+    np.testing.assert_allclose(losses, 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "sum"])
+def test_pooled_properties_are_learnt(pooling):
+    """Sums over bonds, of atoms' parts, in crystals of 4 and of 8 atoms: validation errors of a third of the spread."""
+    prop, samples = Property(name="bonds", irreps="0e", pooling=pooling), []
+    for k, structure in enumerate(crystals(72, seed=2)):
+        structure = repeated(structure, 1 + k % 2)
+        value = np.exp(-((neighbor_pairs(structure, TENSORS.cutoff)[3] - 1.8) ** 2) / 0.5).sum()
+        samples.append(pooled_sample(prop, structure, value / (len(structure) if pooling == "mean" else 1)))
+    start = new_tensor_model(TENSORS, (prop,), samples[:64], heads=HEADS)
+    sizes = [np.asarray(part["size"]) for part in start.params["standard"].values()]
+    assert not any((size == 1).all() for size in sizes)
+    settings = Settings(epochs=40, batch_size=8, learning_rate=2e-2, ema=0.9, validate_epochs=8)
+    done = train(start, samples[:64], samples[64:], settings)
+    assert done.course[-1].train_loss < 0.1
+    (found,) = compare(done.model, samples[64:])
+    assert found.r2 > 0.8
 
 
 @pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
@@ -249,6 +347,45 @@ def test_a_training_that_cannot_write_says_so(energies, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"folder: cannot make .*file/below: .*; name another"):
         train(small_potential(CONFIG), energies, (), Settings(epochs=1), folder=tmp_path / "file" / "below")
+
+
+class Edge:
+    """A loss whose value is fine where its slope is not."""
+
+    measures = ()
+
+    def sums(self, params, batch):
+        loss, none = jnp.sqrt(jnp.sum(params["x"] ** 2)), jnp.zeros(0)
+        return Sums(loss, jnp.ones(()), none, none, none)
+
+
+class Twice:
+    count = 2
+
+    def epoch(self, seed, epoch):
+        yield from (np.zeros(()), np.zeros(()))
+
+    def ordered(self):
+        yield np.zeros(1, int), np.zeros(())
+
+
+@pytest.mark.parametrize("steps", [1, 100])
+def test_parameters_that_are_not_finite_are_never_kept(tmp_path, steps):
+    """Nor by a checkpoint between validations, nor after one: each restart would fail."""
+    settings = Settings(epochs=1, checkpoint_steps=steps)
+    with pytest.raises(ValueError, match=r"(parameters are|loss is) no longer finite at step"):
+        optimise(Edge(), {"x": jnp.zeros(3)}, Twice(), None, settings, folder=tmp_path)
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_a_damaged_checkpoint_says_what_would_do(tmp_path):
+    """No other copy of it is anywhere."""
+    arguments = Edge(), {"x": jnp.ones(3)}, Twice(), None, Settings(epochs=1)
+    optimise(*arguments, folder=tmp_path)
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ValueError, match=r"path: .*checkpoint.safetensors is damaged.*; remove it, or begin .* --restart"):
+        optimise(*arguments, folder=tmp_path)
 
 
 def test_frozen_features_are_kept(tensors, tmp_path, monkeypatch):

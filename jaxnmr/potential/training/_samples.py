@@ -69,8 +69,8 @@ def as_sample(structure: Structure, properties: Sequence[Property] = (), *, sour
     """A structure with its own shielding and field-gradient tensors as labels.
 
     Of a shielding, the parts that the property's irreps name are taken: all of it for "0e+1e+2e", the symmetric tensor for
-    "0e+2e", that without its trace for "2e", the isotropic value (a third of the trace, a number) for "0e". A field gradient has
-    no other part than "2e": one of its labels with a trace, or that is not symmetric, is a mistake.
+    "0e+2e", that without its trace for "2e", the isotropic value (a third of the trace, a number) for "0e". A field gradient
+    has no other part than "2e": one of its labels with a trace, or that is not symmetric, is a mistake.
 
     Args:
         structure: the atoms.
