@@ -64,7 +64,7 @@ def predict(
         frames = jn.structure.read_all(structures) if frame is None else (jn.structure.read(structures, frame=frame),)
         if output.suffix.lower() == ".magres" and len(frames) > 1:
             raise Failure(f"output: magres holds one structure, {structures} has {len(frames)}; add --frame, or use extxyz.")
-        if output.suffix.lower() == ".magres" and any(frames[0].pbc) != all(frames[0].pbc):
+        if output.suffix.lower() == ".magres" and any(any(each.pbc) != all(each.pbc) for each in frames):
             raise Failure(f"output: magres cannot say that {structures} is periodic in some directions only; use extxyz.")
         places = _places(structures, frames, frame, network.elements)
         labelled, columns, rows = [], [], []

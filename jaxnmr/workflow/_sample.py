@@ -82,7 +82,7 @@ def starts_of(first: np.ndarray, ends: Ends, gauges: Sequence[Gauge], replicas: 
         for gauge in gauges:
             event = gauge.states[j] if j < len(gauge.states) else 0
             if event > 0:
-                # Groups are independent: what one moves of the others is small, and settles on the way.
+                # All at once: what one moves of the others is small, and settles on the way.
                 place += ends.positions[event - 1] - first
         places += [place] * replicas
     return np.array(places)
