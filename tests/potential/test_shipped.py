@@ -15,7 +15,7 @@ pytest.importorskip("safetensors")
 DATA, ROOT = Path(jn.__file__).parent / "data", Path(__file__).parents[2]
 
 
-def frames(name, folder, wanted=lambda comments: range(len(comments)), numbers=()):
+def frames(name, folder, wanted, numbers=()):
     """Some frames of 24 atoms from scripts/data, chosen by their lines of properties, which come with them."""
     text = lzma.decompress((ROOT / "scripts" / "data" / f"{name}.extxyz.xz").read_bytes()).decode().splitlines()
     comments = text[1::26]
