@@ -165,6 +165,27 @@ def test_forces_are_judged_in_any_order():
         check_plausible([sample._replace(energy=sample.energy / 27.2114) for sample in shuffled])
 
 
+@pytest.mark.parametrize("cell", [None, 12 * np.eye(3)])
+def test_forces_of_turning_molecules_are_judged(cell):
+    """No two frames are near before they are turned onto each other; in a box too."""
+    rng, samples = np.random.default_rng(0), []
+    water = np.array([[0, 0, 0], [0.96, 0, 0], [-0.3, 0.9, 0]])
+    for k in range(60):
+        r = water + 0.05 * rng.normal(size=(3, 3))
+        bonds = r[1:] - r[0]
+        lengths = np.linalg.norm(bonds, axis=1)
+        pull = 40 * (lengths - 0.96)[:, None] * bonds / lengths[:, None]
+        forces, energy = np.concatenate([pull.sum(axis=0)[None], -pull]), 20 * np.sum((lengths - 0.96) ** 2)
+        turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+        turn = turn * np.linalg.det(turn)
+        place = 5 * rng.normal(size=3)
+        structure = Structure(["O", "H", "H"], r @ turn + place, cell)
+        samples.append(Sample(structure, energy, forces @ turn, np.full((3, 3), np.nan), (), f"made, frame {k}"))
+    check_plausible(samples)
+    with pytest.raises(ValueError, match="as of gradients instead of forces"):
+        check_plausible([sample._replace(forces=-sample.forces) for sample in samples])
+
+
 def test_atoms_that_overlap_are_named_with_their_frame():
     others = [as_sample(each) for each in crystals(2)]
     near = Structure(["O", "O"], [[0, 0, 0], [0.1, 0, 0]])

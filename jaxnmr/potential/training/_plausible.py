@@ -20,6 +20,8 @@ _PAIRS = 5
 _BLOCK = 256
 # Frames of a file and kind at most, evenly chosen; their distances grow with the square.
 _MOST = 4000
+# Beside molecules in a box, Å: what acts through it does not matter here.
+_VACUUM = 4.0
 _KCAL = 23.0605  # kcal/mol, of one eV
 # Change of the energy over what the forces say, where one of them is not in eV and Å.
 _UNITS = {
@@ -45,8 +47,8 @@ def check_plausible(samples: Sequence[Sample], properties: Sequence[Property] = 
     """Looks for labels of the wrong sign or unit.
 
     - Between two frames that are near each other, the energy changes by minus the mean force times the displacement: each
-      frame is judged with the nearest one of the same atoms and cell, in whatever order they stand, for each file by
-      itself, for files of few frames together.
+      frame is judged with the nearest one of the same atoms and cell (molecules turned onto each other), in whatever order
+      they stand, for each file by itself, for files of few frames together.
     - Shieldings are positive for most nuclei; shifts, as VASP prints them, are of the other sign: judged for each frame.
     - Absolute shieldings do not exceed some 10⁵ ppm, field gradients some 10² atomic units.
 
@@ -81,11 +83,8 @@ def _files(samples: Sequence[Sample]) -> Iterator[tuple[str, list[Sample]]]:
 
 
 def _forces(name: str, samples: Sequence[Sample]) -> None:
-    foreseen, found = [], []
-    for one, two in _near(samples):
-        moved = np.asarray(two.structure.positions) - np.asarray(one.structure.positions)
-        foreseen.append(-np.sum((one.forces + two.forces) / 2 * moved))
-        found.append(two.energy - one.energy)
+    pairs = list(_near(samples))
+    foreseen, found = [x for x, _ in pairs], [y for _, y in pairs]
     if len(found) < _PAIRS:
         return
     x, y = np.array(foreseen), np.array(found)
@@ -102,8 +101,11 @@ def _forces(name: str, samples: Sequence[Sample]) -> None:
         )
 
 
-def _near(samples: Sequence[Sample]) -> Iterator[tuple[Sample, Sample]]:
-    """Each frame and the nearest one of the same atoms and cell, where they are near; each pair once."""
+def _near(samples: Sequence[Sample]) -> Iterator[tuple[float, float]]:
+    """Of each frame and the nearest one of the same atoms and cell: change of the energy by the forces, and by the labels.
+
+    Only of those that are near, each pair once. Molecules are turned onto each other first.
+    """
     alike: dict[tuple, list[Sample]] = {}
     for sample in samples:
         if np.isfinite(sample.energy) and not np.isnan(sample.forces).any():
@@ -112,18 +114,46 @@ def _near(samples: Sequence[Sample]) -> Iterator[tuple[Sample, Sample]]:
             alike.setdefault(key, []).append(sample)
     for every in alike.values():
         frames = every[:: -(-len(every) // _MOST)]
-        r = np.stack([np.ravel(np.asarray(sample.structure.positions)) for sample in frames])
-        r = r - r.mean(axis=0)
-        square, pairs = np.sum(r**2, axis=1), set()
-        for start in range(0, len(r), _BLOCK):
-            block = r[start : start + _BLOCK]
-            apart = square[start : start + _BLOCK, None] + square[None] - 2 * block @ r.T
-            # Itself, and copies of it, from which nothing follows.
-            apart[apart <= 1e-12 * float(square.max())] = np.inf
-            pairs |= {(min(k, n), max(k, n)) for k, n in enumerate(np.argmin(apart, axis=1).tolist(), start) if k != n}
-        for one, two in sorted(pairs):
-            if 0 < np.abs(r[one] - r[two]).max() < _NEAR:
-                yield frames[one], frames[two]
+        r = np.stack([np.asarray(sample.structure.positions, np.float64) for sample in frames])
+        forces, energies = np.stack([sample.forces for sample in frames]), np.array([sample.energy for sample in frames])
+        if all(_isolated(sample) for sample in frames):
+            r = r - r.mean(axis=1, keepdims=True)
+            turns = _turns(r)
+            r, forces = r @ turns, forces @ turns
+        for one, two in _pairs(r.reshape(len(r), -1)):
+            moved = r[two] - r[one]
+            if 0 < np.abs(moved).max() < _NEAR:
+                change = -np.sum((forces[one] + forces[two]) / 2 * moved)
+                yield float(change), float(energies[two] - energies[one])
+
+
+def _isolated(sample: Sample) -> bool:
+    """Whether the atoms are a molecule that may be turned: no period, or vacuum on all sides."""
+    structure = sample.structure
+    if structure.cell is None or not any(structure.pbc):
+        return True
+    inverse = np.linalg.inv(np.asarray(structure.cell, np.float64))
+    empty = (1 - np.ptp(np.asarray(structure.positions) @ inverse, axis=0)) / np.linalg.norm(inverse, axis=0)
+    return bool((empty[list(structure.pbc)] > _VACUUM).all())
+
+
+def _turns(r: np.ndarray) -> np.ndarray:
+    """Rotations, to be multiplied from the right, that lay each of some centred molecules onto the first (Kabsch)."""
+    u, _, v = np.linalg.svd(np.swapaxes(r, 1, 2) @ r[0])
+    u[:, :, 2] *= np.sign(np.linalg.det(u @ v))[:, None]
+    return u @ v
+
+
+def _pairs(r: np.ndarray) -> list[tuple[int, int]]:
+    """Each row and the nearest other one, but for equal ones, from which nothing follows."""
+    r = r - r.mean(axis=0)
+    square, pairs = np.sum(r**2, axis=1), set()
+    for start in range(0, len(r), _BLOCK):
+        block = r[start : start + _BLOCK]
+        apart = square[start : start + _BLOCK, None] + square[None] - 2 * block @ r.T
+        apart[apart <= 1e-12 * float(square.max())] = np.inf
+        pairs |= {(min(k, n), max(k, n)) for k, n in enumerate(np.argmin(apart, axis=1).tolist(), start) if k != n}
+    return sorted(pairs)
 
 
 def _cause(slope: float) -> str:
