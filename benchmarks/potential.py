@@ -3,6 +3,7 @@
     python benchmarks/potential.py ../shared/weights/nequix-oam-1.nqx            # everything
     python benchmarks/potential.py ../shared/weights/nequix-oam-1.nqx --cells 3,3,3 10,10,11 --peers
     python benchmarks/potential.py ../shared/weights/nequix-oam-1.nqx --cells --peers mlip --contractions e3j e3nn
+    python benchmarks/potential.py ../shared/weights/nequix-oam-1.nqx --cells --peers --teacher   # the shipped one beside
 
 Single precision. First supercells of growing size, then 243 atoms beside the nequix package with the same weights and mlip's
 MACE with random ones; a peer that is not installed is said and left out. All programs of the comparison are compiled first
@@ -26,12 +27,12 @@ from typing import Any
 import jax
 import numpy as np
 from _figures import COLOURS
-from _measure import environment, load
+from _measure import ROOT, environment, load
 from _potential_peers import CONTRACTIONS, PEERS, Contraction, Kinds, Program, ase_step, compiled, peers
 
 from jaxnmr.potential import Potential, load_potential
 from jaxnmr.potential._evaluate import derivatives
-from jaxnmr.structure import Structure, bucket, neighbor_pairs, read_all
+from jaxnmr.structure import Structure, bucket, neighbor_pairs, read, read_all, repeated
 
 A, C = 4.916, 5.4054
 COMPARED = (3, 3, 3)  # 243 atoms
@@ -152,6 +153,21 @@ def beside_peers(potential: Potential, weights: Path, given: argparse.Namespace)
         yield row | {"load": [before, load()]}
 
 
+def beside_teacher(teacher: Potential, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The potential for KHCO3 that the package ships and its teacher, in turns on one cell and on eight."""
+    student = load_potential("khco3", "float32")
+    crystal = read(ROOT / "jaxnmr" / "data" / "khco3.extxyz")
+    for times in ((1, 1, 1), (2, 2, 2)):
+        structure, before = repeated(crystal, times), load()
+        n = len(structure)
+        programs = [ours(each, structure)[0] for each in (student, teacher)]
+        small, large = called(programs, max(given.repeats, 10))
+        for name, program, timed in (("shipped", programs[0], small), ("teacher", programs[1], large)):
+            seconds = timed["run_s"]
+            row = {"case": f"KHCO3, {n} atoms: {name}"} | row_of(program, timed, n) | {"program": f"{name}, KHCO3"}
+            yield row | {"shipped_s": small["run_s"], "ratio": seconds / small["run_s"], "load": [before, load()]}
+
+
 def differences(theirs: tuple[Any, Any], ours: tuple[Any, Any], n: int) -> dict[str, Any]:
     """How far two programs with the same weights are apart."""
     energy = abs(float(theirs[0]) - float(ours[0])) / n
@@ -208,7 +224,7 @@ def draw(known: dict[str, dict[str, Any]], path: Path) -> None:
     """Time and memory against atoms: ours at all sizes with a line of slope one, the peers where they were timed."""
     from matplotlib.figure import Figure
 
-    rows = sorted((row for case, row in known.items() if "in turns" not in case), key=lambda row: row["atoms"])
+    rows = sorted((row for case, row in known.items() if case.endswith(" atoms")), key=lambda row: row["atoms"])
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     panels = figure.subplots(1, 2)
     for panel, key, label in zip(panels, ("run_s", "memory_mb"), ("time of a call / s", "temporaries / MB"), strict=True):
@@ -234,6 +250,8 @@ def rows(potential: Potential, given: argparse.Namespace) -> Iterator[dict[str, 
     for text in given.cells:
         a, b, c = map(int, text.split(","))
         yield growth(potential, quartz((a, b, c)), given.repeats)
+    if given.teacher:
+        yield from beside_teacher(potential, given)
     if given.peers:
         yield from beside_peers(potential, given.model, given)
 
@@ -255,6 +273,7 @@ def main() -> None:
         "--mace", nargs="+", type=pair, default=list(BEST), help="degrees: harmonics,features", metavar="L,L"
     )
     parser.add_argument("--contractions", nargs="+", choices=CONTRACTIONS, help="of MACE; without, the fastest known")
+    parser.add_argument("--teacher", action="store_true", help="the potential for KHCO3 beside these weights, its teacher")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--frames", nargs="*", type=Path, default=[])
     parser.add_argument("--out", type=Path, default=None, help="a JSON file, and a picture of the same name")
