@@ -82,7 +82,8 @@ class Rates(Table):
 
     With `counted` "auto" events that the motion shows often have the rate that was counted there, where its relative error
     (of counting, and what the thermostat's friction may take) is below `saddle_error`, that of a harmonic rate on its own
-    surface (recrossings, anharmonic wells).
+    surface (recrossings, anharmonic wells). Their shares are taken where the relative error of the shares' ratio is below
+    `share_error`, that of harmonic shares on their own surface.
 
     With `recrossing_pairs` above 0 so many pairs of trajectories of `recrossing_fs` start on each saddle, and the saddle's
     rate is multiplied with the share of crossings that stay across (`jaxnmr.rates.transmission`).
@@ -91,6 +92,7 @@ class Rates(Table):
     theory: Literal["htst", "eyring", "eyring-wigner"] = "htst"
     counted: Literal["auto", "never"] = "auto"
     saddle_error: Positive = 0.5
+    share_error: Positive = 0.2
     recrossing_pairs: Annotated[int, Field(ge=0)] = 0
     recrossing_fs: Positive = 100.0
 

@@ -50,7 +50,7 @@ def with_counts(
 
     Rates and shares are the likeliest under detailed balance (`jaxnmr.rates.rates_of_counts`; for two basins k = N / T).
     Groups whose events look the same are counted together. Few jumps tell how fast they are long before they tell shares:
-    where the ratio of shares has an error of `rates.saddle_error` or more the exchange keeps its own. A group has either the
+    where the ratio of shares has an error of `rates.share_error` or more the exchange keeps its own. A group has either the
     counted rates or the saddles', and its
     averaged tensors are of the moments in one basin, so that no hop counts twice.
 
@@ -94,7 +94,7 @@ def with_counts(
             # Of two shares that sum to one, the errors of the logarithms add up in their ratio.
             wrong = best.population_stderr / best.populations
             ratio = float((wrong[1:] + wrong[0]).max())
-            if ratio < how.saddle_error:
+            if ratio < how.share_error:
                 out[t, groups, :n, :n] = np.where(seen, best.rates, 0.0)
                 populations[t, groups, :n] = best.populations
                 if len(felt):
