@@ -184,6 +184,7 @@ ONE_LAYER = NequipConfig(**CONFIG.model_dump() | {"hidden_irreps": "4x0e+3x1o+2x
                                                   "scalar_output": False})  # fmt: skip
 
 
+@pytest.mark.slow
 def test_learnt_heads_go_on_or_a_line_says_that_they_do_not(folder):
     """Frozen heads first, then the backbone, by command: a step too small to be seen leaves the predictions."""
     base = small_tensor_model((SHIELDING,), ONE_LAYER, members=2)
@@ -202,6 +203,7 @@ def test_learnt_heads_go_on_or_a_line_says_that_they_do_not(folder):
     assert line.format("properties", folder, "shielding).") in other
 
 
+@pytest.mark.slow
 def test_what_is_not_calibrated_is_said(folder):
     """Without validation: two heads have their bare spread, and a single one knows nothing; on stderr and in the report."""
     save_tensor_model(small_tensor_model((SHIELDING,), ONE_LAYER, members=1), folder / "base.safetensors")

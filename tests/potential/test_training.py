@@ -186,7 +186,7 @@ def test_losses_of_pooled_properties_do_not_know_the_number_of_atoms(pooling):
     np.testing.assert_allclose(losses, 1.0, rtol=1e-6)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "sum"])
+@pytest.mark.parametrize("pooling", ["sum", pytest.param("mean", marks=pytest.mark.slow)])
 def test_pooled_properties_are_learnt(pooling):
     """Sums over bonds, of atoms' parts, in crystals of 4 and of 8 atoms: validation errors of a third of the spread."""
     prop, samples = Property(name="bonds", irreps="0e", pooling=pooling), []
