@@ -193,7 +193,9 @@ def _found(numbers: Mapping[str, Any]) -> list[str]:
 def _whole(found: Mapping[str, Any]) -> str:
     """Of all events at once, at each temperature."""
     told = [
-        f"{row['all_at_once_ev']:+.4f} eV at {row['temperature_k']:g} K" for row in found["free_energies"] if len(row) > 1
+        f"{round(row['all_at_once_ev'], 4) + 0.0:+.4f} eV at {row['temperature_k']:g} K"  # zero has no sign
+        for row in found["free_energies"]
+        if "all_at_once_ev" in row
     ]
     return f" All events at once lie, as free energy, {', '.join(told)} from the first minimum." if told else ""
 

@@ -223,7 +223,8 @@ def _motion(result: Result) -> list[str]:
                 found.append(
                     f"sample, {at}: group {g} hops so often that the exchange takes what was counted, {taken} /s "
                     f"(± {100 * exchange.counted[t, g, 0]:.0f} %), in the place of the saddle's "
-                    f"{', '.join(f'{k:.2e}' for k in saddles)} /s."
+                    f"{', '.join(f'{k:.2e}' for k in saddles)} /s"
+                    + ("." if exchange.counted[t, g, 1] > 0 else "; so few jumps tell no shares (rates.share_error).")
                 )
         for g, states in enumerate(exchange.states if exchange is not None else ()):
             for basin, state in enumerate(states):

@@ -17,6 +17,7 @@ from jaxnmr.workflow._hops import Event
 from jaxnmr.workflow._mean_field import exact_shares, mean_field, with_the_rest
 from jaxnmr.workflow._neighbours import couples, filled, together
 from jaxnmr.workflow._numbers import numbers_of
+from jaxnmr.workflow._page import _neighbours
 from jaxnmr.workflow._records import Ends, Relaxed, Together
 
 from . import toy
@@ -314,3 +315,15 @@ def test_the_chain_among_neighbours_that_hop(tmp_path, kind):
         expected = jn.simulate(sites, jn.Static(toy.FIELD), axis, exchange=model, linewidth=toy.WIDTH).intensity
         found = np.asarray(result.moving(temperature=t).intensity)
         assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
+
+
+def test_the_page_tells_couplings_without_all_events_at_once():
+    """Groups of several events have no one way for all to happen: the table stands all the same."""
+    pairs = [{"events": [0, 2], "energy_ev": None, "state": "none", "nearest_a": 3.0, "same_as": [0, 2]}]
+    rows = [{"temperature_k": 298.0, "other_order_ev": 0.0, "settled": True}]
+    found = {"treatment": "mean field", "pairs": pairs, "all_at_once": "not looked at", "free_energies": rows}
+    said = "".join(_neighbours({"neighbours": found}))
+    assert "none" in said and "in a mean field" in said and "as free energy" not in said
+    found["free_energies"] = [rows[0] | {"all_at_once_ev": -1e-6}]
+    assert "+0.0000 eV at 298 K" in "".join(_neighbours({"neighbours": found}))
+    assert _neighbours({"neighbours": None}) == []
