@@ -51,8 +51,7 @@ def with_counts(
     Rates and shares are the likeliest under detailed balance (`jaxnmr.rates.rates_of_counts`; for two basins k = N / T).
     Groups whose events look the same are counted together. Few jumps tell how fast they are long before they tell shares:
     where the ratio of shares has an error of `rates.share_error` or more the exchange keeps its own. A group has either the
-    counted rates or the saddles', and its
-    averaged tensors are of the moments in one basin, so that no hop counts twice.
+    counted rates or the saddles', and its averaged tensors are of the moments in one basin, so that no hop counts twice.
 
     Motion and saddle are of one surface, so that an error of the barrier changes both alike: what counts is how
     well each knows the rate of that surface, `rates.saddle_error` for the saddle's. The motion has a thermostat, whose

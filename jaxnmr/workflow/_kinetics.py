@@ -160,9 +160,8 @@ def exchange_of(
     so that detailed balance holds where one motion changes the energies of the other. That half of it is in the jump there
     and half in the way back is an assumption, right for saddles in the middle between two wells. Other groups change the
     free energies in the same way, by the mean of what their basins do: over all states of all groups, or in a crystal in a
-    mean field. Between two
-    basins of one motion beyond the first the jump of an event is taken that looks the same (energies of its ends and lengths
-    of all atoms' ways), as between the three places of a methyl group.
+    mean field. Between two basins of one motion beyond the first the jump of an event is taken that looks the same (energies
+    of its ends and lengths of all atoms' ways), as between the three places of a methyl group.
 
     Args:
         nuclei: observed atoms.
@@ -196,7 +195,7 @@ def exchange_of(
     # Of each basin, its weight if no motion did anything to another's energies, and as it is.
     free = [np.stack([np.prod(weight[:, [column[e] for e in some]], axis=1) for some in each], axis=1) for each in parts]
     true = _weights(ends, basins, parts, free, found)
-    around = _Around.of(true, parts, ends, used, found, neighbours, crystal)
+    around = _Around.of(true, parts, ends, found, neighbours, crystal)
     felt = np.zeros((t if neighbours is not None else 0, n, width))
     for g, (mine, both) in enumerate(basins):
         n_states = len(parts[g])
@@ -269,7 +268,6 @@ class _Around(NamedTuple):
         true: Sequence[np.ndarray],
         parts: Sequence[Sequence[tuple[int, ...]]],
         ends: Ends,
-        used: Sequence[int],
         found: RatesOfEvents,
         neighbours: Neighbours | None,
         crystal: bool,

@@ -19,7 +19,7 @@ from jaxnmr.workflow._kinetics import beyond_pairs
 from jaxnmr.workflow._records import Sampled
 from jaxnmr.workflow._result import Result
 from jaxnmr.workflow._sets import states_of
-from jaxnmr.workflow._site_numbers import sites_of
+from jaxnmr.workflow._site_numbers import finite_or_none, sites_of
 from jaxnmr.workflow._timescales import words_of
 
 __all__ = ["numbers_of"]
@@ -120,7 +120,9 @@ def _events(result: Result) -> list[dict[str, Any]]:
                         "rate_eyring_per_s": float(rates.eyring[t, column]),
                         "rate_eyring_wigner_per_s": float(rates.wigner[t, column]),
                         "populations": rates.populations[t, column].tolist(),
-                        "free_energy_ev": _or_none(-BOLTZMANN_IN_EV * kelvin * _log_ratio(rates.populations[t, column])),
+                        "free_energy_ev": finite_or_none(
+                            -BOLTZMANN_IN_EV * kelvin * _log_ratio(rates.populations[t, column])
+                        ),
                     }
                     | _staying(result, t, column)
                     | _taken(result, t, k)
@@ -161,7 +163,7 @@ def _neighbours(result: Result) -> dict[str, Any] | None:
     pairs = [
         {
             "events": list(couple.events),
-            "energy_ev": _or_none(energy),
+            "energy_ev": finite_or_none(energy),
             "state": state,
             "nearest_a": couple.distance,
             "same_as": list(found.couples[couple.like].events),
@@ -180,10 +182,6 @@ def _neighbours(result: Result) -> dict[str, Any] | None:
             whole.append(row)
     treatment = None if exchange is None else exchange.treatment
     return {"treatment": treatment, "pairs": pairs, "all_at_once": found.whole_state, "free_energies": whole}
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _log_ratio(shares: np.ndarray) -> float:
@@ -216,7 +214,7 @@ def _taken(result: Result, t: int, event: int) -> dict[str, Any]:
         "rate_taken": "counted" if counted else result.config.rates.theory,
         "rate_taken_per_s": float(exchange.rates[t, g, basin, 0]),
         "populations_taken": exchange.populations[t, g, [0, basin]].tolist(),
-        "felt_ev": _or_none(exchange.felt_ev[t, g, basin]) if len(exchange.felt_ev) else None,
+        "felt_ev": finite_or_none(exchange.felt_ev[t, g, basin]) if len(exchange.felt_ev) else None,
         "minima_of_group": exchange.states[g][exchange.states[g] >= 0].tolist(),
         "populations_of_group": exchange.populations[t, g, exchange.states[g] >= 0].tolist(),
     }

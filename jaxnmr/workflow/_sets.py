@@ -18,7 +18,7 @@ __all__ = ["Alike", "alike", "mean_over", "nearness", "states_of"]
 _PPM, _AU = 1.0, 4e-3
 # Of a line's width, by which merged lines may lie apart.
 _SHARE = 0.05
-# Relative difference of shares and rates that are the same: a mean field's are found one group after the other.
+# Relative difference of shares and rates that are the same: what neighbours add is summed for each group by itself.
 _OFTEN = 1e-3
 _SIGNS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=float)
 

@@ -13,7 +13,7 @@ from jaxnmr.workflow._result import Result
 from jaxnmr.workflow._sets import states_of
 from jaxnmr.workflow._timescales import averaging
 
-__all__ = ["sites_of"]
+__all__ = ["finite_or_none", "sites_of"]
 
 # Standard deviation of V_zz at first order, of symmetric traceless errors without a direction of their own whose elements
 # have the mean square 1: five components of 9/5 each, and zzᵀ has 2/3 of one.
@@ -87,15 +87,15 @@ def _moved(result: Result, found: Sampled, state: int, n: int, both: Any) -> dic
     diagonal = found.shielding_stderr[state, n, [0, 1, 2], [0, 1, 2]]
     head: dict[str, Any] = {"temperature_k": found.kelvin}
     tail = {
-        "shielding_element_stderr_ppm": _number(np.sqrt(np.mean(found.shielding_stderr[state, n] ** 2))),
-        "shift_stderr_ppm": _number(np.sqrt(np.sum(diagonal**2)) / 3),
-        "correlation_time_fs": _number(found.time_fs[state, n]),
-        "omega_0_tau": _number(rule.larmor),
-        "splitting_tau": _number(rule.splitting),
+        "shielding_element_stderr_ppm": finite_or_none(np.sqrt(np.mean(found.shielding_stderr[state, n] ** 2))),
+        "shift_stderr_ppm": finite_or_none(np.sqrt(np.sum(diagonal**2)) / 3),
+        "correlation_time_fs": finite_or_none(found.time_fs[state, n]),
+        "omega_0_tau": finite_or_none(rule.larmor),
+        "splitting_tau": finite_or_none(rule.splitting),
         "average_that_holds": rule.rule,
     }
     if coupling is not None:
-        tail["cq_stderr_hz"] = _number(per_au * _largest_error(found.efg[state, n], found.efg_stderr[state, n]))
+        tail["cq_stderr_hz"] = finite_or_none(per_au * _largest_error(found.efg[state, n], found.efg_stderr[state, n]))
     return head | _parameters(shift, coupling) | tail
 
 
@@ -122,8 +122,8 @@ def _rule(result: Result, parts: Any, mean: Any, p: np.ndarray, out: np.ndarray)
     rule = averaging(1e15 / slowest, max(asked.fields_t), asked.isotope, ppm, hz, cq)
     return {
         "slowest_exchange_per_s": slowest,
-        "omega_0_tau": _number(rule.larmor),
-        "splitting_tau": _number(rule.splitting),
+        "omega_0_tau": finite_or_none(rule.larmor),
+        "splitting_tau": finite_or_none(rule.splitting),
         "average_that_holds": rule.rule,
     }
 
@@ -143,7 +143,8 @@ def _largest_error(tensor: np.ndarray, stderr: np.ndarray) -> float:
     return float(np.sqrt(np.trace(squares) + 4 * squares[np.triu_indices(3, 1)].sum()))
 
 
-def _number(value: Any) -> float | None:
+def finite_or_none(value: Any) -> float | None:
+    """A number, or None for one that JSON cannot hold."""
     return float(value) if np.isfinite(value) else None
 
 
