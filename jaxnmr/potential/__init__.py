@@ -1,8 +1,10 @@
 """Networks of atoms: potentials and tensor models, foundation models and one's own, their files, and what they share."""
 
+from jaxnmr.potential._architectures import add_architecture
+from jaxnmr.potential._backbone import Backbone, BackboneConfig
 from jaxnmr.potential._calculator import calculator
 from jaxnmr.potential._card import ModelCard
-from jaxnmr.potential._features import Backbone, NodeFeatures
+from jaxnmr.potential._features import NodeFeatures
 from jaxnmr.potential._file import load_potential, save_potential
 from jaxnmr.potential._potential import Evaluation, Potential
 from jaxnmr.potential._property import EFG, SHIELDING, HeadConfig, Property
@@ -15,6 +17,7 @@ __all__ = [
     "EFG",
     "SHIELDING",
     "Backbone",
+    "BackboneConfig",
     "Calibration",
     "Evaluation",
     "HeadConfig",
@@ -27,6 +30,7 @@ __all__ = [
     "PropertyScale",
     "TensorConfig",
     "TensorModel",
+    "add_architecture",
     "calculator",
     "load_potential",
     "load_tensor_model",

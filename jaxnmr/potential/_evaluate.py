@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxnmr.potential._backbone import BackboneConfig
 from jaxnmr.potential._features import NodeFeatures
 from jaxnmr.potential._model import node_features, node_numbers, species_of
 from jaxnmr.potential._prepare import check_graph
 from jaxnmr.potential._weights import EnergyScale
-from jaxnmr.potential.nequip import NequipConfig
 from jaxnmr.structure import Batch, Graph
 
 __all__ = [
@@ -40,7 +40,7 @@ Cell = Float[Numbers, "3 3"] | Float[Numbers, "structure 3 3"]
 class Network(eqx.Module):
     """What a potential computes with; models that differ in nothing of `config` share what is compiled."""
 
-    config: NequipConfig = eqx.field(static=True)
+    config: BackboneConfig = eqx.field(static=True)
     params: Any
     scale: EnergyScale
 
@@ -59,7 +59,7 @@ def filled(
     return positions, None if cell is None else jnp.asarray(cell).astype(dtype)
 
 
-def check_batch(config: NequipConfig, batch: Batch) -> None:
+def check_batch(config: BackboneConfig, batch: Batch) -> None:
     """Refuses a batch that was prepared for another network: of a smaller cutoff, or with other elements."""
     try:
         check_graph(config, batch.positions, batch.graph)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
 
 from jaxnmr.errors import missing_extra
 from jaxnmr.potential._irreps import Chunks
@@ -14,7 +13,7 @@ from jaxnmr.potential._irreps import Chunks
 if TYPE_CHECKING:
     import e3nn_jax as e3nn
 
-__all__ = ["Backbone", "NodeFeatures"]
+__all__ = ["NodeFeatures"]
 
 
 class NodeFeatures(eqx.Module):
@@ -37,26 +36,3 @@ class NodeFeatures(eqx.Module):
             raise missing_extra("e3nn-jax", "atoms") from None
         flat = [jnp.swapaxes(chunk, -1, -2).reshape(*chunk.shape[:-2], -1) for chunk in self.chunks]
         return e3nn.IrrepsArray(e3nn.Irreps(self.irreps), jnp.concatenate(flat, axis=-1))
-
-
-class Backbone(Protocol):
-    """What every architecture's flax module does: edges in, features of each atom out.
-
-    Heads (energy, shielding, field gradients) are built on these features alone, so that any head goes with any
-    architecture.
-    """
-
-    def __call__(
-        self,
-        vectors: Float[Array, "atom neighbor 3"],
-        neighbors: Int[Array, "atom neighbor"],
-        species: Int[Array, " atom"],
-    ) -> tuple[NodeFeatures, ...]:
-        """Features after each layer, the last one's last.
-
-        Args:
-            vectors: from each atom to its neighbours, Å; longer than the cutoff where there is none.
-            neighbors: index of each neighbour; out of range where there is none.
-            species: each atom's place among the elements that the model knows.
-        """
-        ...

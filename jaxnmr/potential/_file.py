@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from jaxnmr.potential._architectures import FOREIGN, AnyBackbone
+from jaxnmr.potential._backbone import BackboneConfig
 from jaxnmr.potential._card import ModelCard
 from jaxnmr.potential._container import WRITTEN_BY, Header, contents, is_container, pack, read_header, unpack
 from jaxnmr.potential._potential import Potential
 from jaxnmr.potential._shipped import shipped
 from jaxnmr.potential._weights import EnergyScale, Weights, flatten, unflatten
-from jaxnmr.potential.nequip import NequipConfig, is_nqx, read_nqx
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "load_potential", "save_potential"]
 
@@ -22,7 +23,7 @@ _UNITS = {"length": "angstrom", "energy": "eV"}
 
 
 class _Header(Header):
-    config: NequipConfig
+    config: AnyBackbone
 
 
 def load_potential(path: str | os.PathLike[str], dtype: Any = None) -> Potential:
@@ -40,11 +41,13 @@ def load_potential(path: str | os.PathLike[str], dtype: Any = None) -> Potential
     """
     path = shipped(path, tensors=False)
     name, content = os.fspath(path), contents(path)
-    if is_nqx(content):
-        return Potential.from_weights(read_nqx(content, name), dtype, f"path: {name}")
     if is_container(content):
         return Potential.from_weights(_read(content, name), dtype, f"path: {name}")
-    raise ValueError(f"path: {name} is in no known format; give a .safetensors of this package or a .nqx.")
+    for foreign in FOREIGN:
+        if foreign.recognises(content):
+            return Potential.from_weights(foreign.read(content, name), dtype, f"path: {name}")
+    others = " or a ".join(foreign.suffix for foreign in FOREIGN)
+    raise ValueError(f"path: {name} is in no known format; give a .safetensors of this package or a {others}.")
 
 
 def save_potential(potential: Potential, path: str | os.PathLike[str], card: ModelCard | None = None) -> None:
@@ -73,7 +76,7 @@ def _read(content: bytes, name: str) -> Weights:
     return Weights(header.config, unflatten(params), scale, header.card)
 
 
-def _scale(arrays: dict[str, np.ndarray], config: NequipConfig, name: str) -> EnergyScale:
+def _scale(arrays: dict[str, np.ndarray], config: BackboneConfig, name: str) -> EnergyScale:
     shapes = {"references": (len(config.elements),), "scale": (), "shift": ()}
     for key, shape in shapes.items():
         array = arrays.get(f"scale/{key}")

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxnmr.potential._backbone import BackboneConfig
 from jaxnmr.potential._card import ModelCard
 from jaxnmr.potential._evaluate import (
     Cell,
@@ -28,7 +29,6 @@ from jaxnmr.potential._features import NodeFeatures
 from jaxnmr.potential._model import check_params
 from jaxnmr.potential._prepare import check_graph, precision, prepared
 from jaxnmr.potential._weights import EnergyScale, Weights
-from jaxnmr.potential.nequip import NequipConfig
 from jaxnmr.structure import ELEMENTS, Batch, Graph, Structure, as_structure
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Potential(eqx.Module):
         card: where it comes from.
     """
 
-    config: NequipConfig = eqx.field(static=True)
+    config: BackboneConfig = eqx.field(static=True)
     params: Any
     scale: EnergyScale
     card: ModelCard = eqx.field(static=True)

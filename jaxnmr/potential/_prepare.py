@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxnmr.errors import is_concrete
-from jaxnmr.potential.nequip import NequipConfig
+from jaxnmr.potential._backbone import BackboneConfig
 from jaxnmr.structure import ELEMENTS, Batch, Graph, Structure, as_structure, atomic_numbers, batch_graphs
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def precision(dtype: Any) -> np.dtype:
 
 
 def prepared(
-    config: NequipConfig,
+    config: BackboneConfig,
     name: str,
     atoms: Sequence[Structure | Atoms],
     n_atoms: int | None = None,
@@ -64,7 +64,7 @@ def prepared(
     return batch_graphs(structures, config.cutoff, n_atoms=n_atoms, n_neighbors=n_neighbors, least_distance=LEAST_DISTANCE)
 
 
-def check_graph(config: NequipConfig, positions: Array | np.ndarray, graph: Graph) -> None:
+def check_graph(config: BackboneConfig, positions: Array | np.ndarray, graph: Graph) -> None:
     """Refuses a graph that does not reach as far as the network, or does not fit the positions."""
     if graph.cutoff < config.cutoff:
         raise ValueError(f"graph: lists pairs up to {graph.cutoff} Å; this model needs {config.cutoff} Å.")

@@ -20,13 +20,14 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from jaxnmr.compiling import exact_products
 from jaxnmr.errors import missing_extra
+from jaxnmr.potential._architectures import AnyBackbone
+from jaxnmr.potential._backbone import BackboneConfig
 from jaxnmr.potential._cartesian import values
 from jaxnmr.potential._evaluate import Cell, filled
 from jaxnmr.potential._features import NodeFeatures
 from jaxnmr.potential._irreps import Chunks, Irrep
 from jaxnmr.potential._model import node_features, species_of
 from jaxnmr.potential._property import HeadConfig, Property
-from jaxnmr.potential.nequip import NequipConfig
 from jaxnmr.structure import Graph
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class TensorConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    network: NequipConfig
+    network: AnyBackbone
     properties: tuple[Property, ...]
     heads: HeadConfig = HeadConfig()
 
@@ -123,7 +124,7 @@ class TensorNetwork(eqx.Module):
         return jax.tree.leaves(self.params)[0].dtype
 
 
-def feature_irreps(config: NequipConfig) -> tuple[Irrep, ...]:
+def feature_irreps(config: BackboneConfig) -> tuple[Irrep, ...]:
     """The features of all layers together, each kind once."""
     totals: dict[tuple[int, int], int] = {}
     for irreps in config.outputs:
@@ -133,7 +134,7 @@ def feature_irreps(config: NequipConfig) -> tuple[Irrep, ...]:
     return tuple(sorted(joined, key=lambda irrep: irrep.order))
 
 
-def joined(config: NequipConfig, features: tuple[NodeFeatures, ...]) -> Chunks:
+def joined(config: BackboneConfig, features: tuple[NodeFeatures, ...]) -> Chunks:
     """Features of all layers side by side, in `feature_irreps`."""
     found: dict[tuple[int, int], list[Array]] = {}
     for irreps, layer in zip(config.outputs, features, strict=True):
@@ -142,7 +143,9 @@ def joined(config: NequipConfig, features: tuple[NodeFeatures, ...]) -> Chunks:
     return tuple(jnp.concatenate(found[irrep.kind], axis=-1) for irrep in feature_irreps(config))
 
 
-def backbone_chunks(config: NequipConfig, backbone: dict, vectors: Float[Array, "atom neighbor 3"], graph: Graph) -> Chunks:
+def backbone_chunks(
+    config: BackboneConfig, backbone: dict, vectors: Float[Array, "atom neighbor 3"], graph: Graph
+) -> Chunks:
     """Features of all layers from the edges."""
     return joined(config, node_features(config, {"backbone": backbone}, vectors, graph))
 
@@ -258,7 +261,7 @@ def typical_size(prop: Property, scale: PropertyScale) -> Float[Array, " element
     return jnp.sqrt(jnp.square(scales) @ jnp.asarray(weights, scales.dtype))
 
 
-def unit_standard(config: NequipConfig) -> dict:
+def unit_standard(config: BackboneConfig) -> dict:
     """Centres of zero and sizes of one: features as they are."""
     dtype = jnp.zeros(()).dtype
     made: dict = {}

@@ -6,6 +6,7 @@ import numpy as np
 from jaxnmr.potential import (
     EFG,
     SHIELDING,
+    BackboneConfig,
     Calibration,
     HeadConfig,
     ModelCard,
@@ -33,7 +34,7 @@ CONFIG = NequipConfig(
 )
 
 
-def small_potential(config=CONFIG, dtype=None):
+def small_potential(config: BackboneConfig = CONFIG, dtype=None):
     """A potential with random weights of the usual size."""
     rng = np.random.default_rng(0)
     # The radial network's matrices have no factor of their own, so theirs is here.
@@ -47,7 +48,7 @@ def small_potential(config=CONFIG, dtype=None):
 TENSORS = NequipConfig(**CONFIG.model_dump() | {"hidden_irreps": "6x0e+4x1o+3x2e", "l_max": 2})
 
 
-def small_tensor_model(properties=(SHIELDING, EFG), network=TENSORS, members=3, seed=0, dtype=None):
+def small_tensor_model(properties=(SHIELDING, EFG), network: BackboneConfig = TENSORS, members=3, seed=0, dtype=None):
     """A tensor model with random weights, of ordinary means and sizes."""
     config = TensorConfig(
         network=network, properties=properties, heads=HeadConfig(channels=4, width=8, depth=1, members=members)

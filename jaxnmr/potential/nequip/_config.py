@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from jaxnmr.potential._backbone import Backbone, BackboneConfig
 from jaxnmr.potential._irreps import Irrep, irreps_text, parse_irreps
 
 __all__ = ["NequipConfig"]
 
 
-class NequipConfig(BaseModel):
+class NequipConfig(BackboneConfig):
     """Sizes and choices of a NequIP-class network; unknown keys are refused.
 
     Args:
@@ -31,11 +32,7 @@ class NequipConfig(BaseModel):
         scalar_output: whether the last layer makes even scalars only, enough for an energy.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    architecture: Literal["nequip"] = "nequip"
-    elements: tuple[int, ...]
-    cutoff: float = Field(gt=0, allow_inf_nan=False)
+    architecture: Literal["nequip"] = "nequip"  # pyright: ignore[reportIncompatibleVariableOverride]
     l_max: int = Field(default=3, ge=0, le=11)
     hidden_irreps: str = "128x0e+64x1o+32x2e+32x3o"
     n_layers: int = Field(default=4, ge=1)
@@ -47,13 +44,6 @@ class NequipConfig(BaseModel):
     element_skip: bool = False
     layer_norm: bool = True
     scalar_output: bool = True
-
-    @field_validator("elements")
-    @classmethod
-    def _known(cls, elements: tuple[int, ...]) -> tuple[int, ...]:
-        if not elements or len(set(elements)) != len(elements) or not all(1 <= z <= 118 for z in elements):
-            raise ValueError("give atomic numbers between 1 and 118, each once")
-        return elements
 
     @field_validator("hidden_irreps")
     @classmethod
@@ -73,3 +63,9 @@ class NequipConfig(BaseModel):
         """Features after each layer."""
         scalars = tuple(irrep for irrep in self.hidden if irrep.kind == (0, 1))
         return (self.hidden,) * (self.n_layers - 1) + (scalars if self.scalar_output else self.hidden,)
+
+    def module(self) -> Backbone:
+        """The network; see `BackboneConfig.module`."""
+        from jaxnmr.potential.nequip._network import Nequip
+
+        return Nequip(self)

@@ -9,10 +9,10 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxnmr.potential._backbone import BackboneConfig
 from jaxnmr.potential._irreps import Chunks
 from jaxnmr.potential._prepare import prepared
 from jaxnmr.potential._property import Property
-from jaxnmr.potential.nequip import NequipConfig
 from jaxnmr.potential.training._samples import Sample
 from jaxnmr.potential.training._scales import composition
 from jaxnmr.structure import Graph, bucket
@@ -95,7 +95,7 @@ class StructureBatches:
 
     def __init__(
         self,
-        config: NequipConfig,
+        config: BackboneConfig,
         properties: Sequence[Property],
         samples: Sequence[Sample],
         size: int,

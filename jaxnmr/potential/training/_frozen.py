@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxnmr.potential._backbone import BackboneConfig
 from jaxnmr.potential._container import contents, pack, unpack
 from jaxnmr.potential._irreps import Chunks
 from jaxnmr.potential._model import species_of
 from jaxnmr.potential._tensor_network import TensorConfig, backbone_chunks, feature_irreps
 from jaxnmr.potential._weights import flatten
-from jaxnmr.potential.nequip import NequipConfig
 from jaxnmr.potential.training._batches import FeatureBatch, StructureBatch, StructureBatches
 from jaxnmr.potential.training._samples import Sample
 
@@ -142,7 +142,7 @@ def _computed(
 
 
 @partial(jax.jit, static_argnums=0)
-def _compute(network: NequipConfig, backbone: dict, batch: StructureBatch) -> tuple[Chunks, Array]:
+def _compute(network: BackboneConfig, backbone: dict, batch: StructureBatch) -> tuple[Chunks, Array]:
     dtype = jax.tree.leaves(backbone)[0].dtype
     vectors = batch.graph.vectors(jnp.asarray(batch.positions, dtype), jnp.asarray(batch.cell, dtype))
     return backbone_chunks(network, backbone, vectors, batch.graph), species_of(network, batch.graph)

@@ -6,30 +6,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxnmr.potential._backbone import BackboneConfig
 from jaxnmr.potential._cartesian import components
 from jaxnmr.potential._property import Property
 from jaxnmr.potential._tensor_network import PropertyScale
 from jaxnmr.potential._weights import EnergyScale
-from jaxnmr.potential.nequip import NequipConfig
 from jaxnmr.potential.training._samples import Sample
 from jaxnmr.structure import atomic_numbers
 
 __all__ = ["composition", "energy_scale", "places", "property_scale"]
 
 
-def places(config: NequipConfig, sample: Sample) -> np.ndarray:
+def places(config: BackboneConfig, sample: Sample) -> np.ndarray:
     """Each atom's place among the elements of a model, (atom,)."""
     table = {number: k for k, number in enumerate(config.elements)}
     return np.array([table[number] for number in atomic_numbers(sample.structure).tolist()])
 
 
-def composition(config: NequipConfig, samples: Sequence[Sample]) -> np.ndarray:
+def composition(config: BackboneConfig, samples: Sequence[Sample]) -> np.ndarray:
     """How many atoms of each element each structure has, (sample, element)."""
     n = len(config.elements)
     return np.stack([np.bincount(places(config, sample), minlength=n) for sample in samples]).astype(np.float64)
 
 
-def energy_scale(config: NequipConfig, samples: Sequence[Sample]) -> EnergyScale:
+def energy_scale(config: BackboneConfig, samples: Sequence[Sample]) -> EnergyScale:
     """References by least squares (the smallest ones, where compositions leave them open); scale the forces' size."""
     labelled = [sample for sample in samples if np.isfinite(sample.energy)]
     references = np.zeros(len(config.elements))
@@ -41,7 +41,7 @@ def energy_scale(config: NequipConfig, samples: Sequence[Sample]) -> EnergyScale
     return EnergyScale(references, np.float64(max(size, 1e-6)), np.float64(0.0))
 
 
-def property_scale(config: NequipConfig, prop: Property, place: int, samples: Sequence[Sample]) -> PropertyScale:
+def property_scale(config: BackboneConfig, prop: Property, place: int, samples: Sequence[Sample]) -> PropertyScale:
     """Mean of the even scalars and size of each kind, for each element.
 
     Args:
@@ -82,7 +82,7 @@ def property_scale(config: NequipConfig, prop: Property, place: int, samples: Se
     return PropertyScale(mean, scale, count)
 
 
-def _pooled(config: NequipConfig, prop: Property, place: int, samples: Sequence[Sample], even: int) -> PropertyScale:
+def _pooled(config: BackboneConfig, prop: Property, place: int, samples: Sequence[Sample], even: int) -> PropertyScale:
     """Contributions of each element to the even scalars by least squares; one size, that of what is left."""
     n, labelled = len(config.elements), [s for s in samples if not np.isnan(s.values[place]).any()]
     if not labelled:

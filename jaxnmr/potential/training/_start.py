@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnmr.potential._backbone import BackboneConfig
 from jaxnmr.potential._card import ModelCard
-from jaxnmr.potential._model import initial_backbone
+from jaxnmr.potential._model import energy_channels, initial_backbone
 from jaxnmr.potential._potential import Potential
 from jaxnmr.potential._prepare import LEAST_DISTANCE
 from jaxnmr.potential._property import HeadConfig, Property
 from jaxnmr.potential._tensor_model import TensorModel
 from jaxnmr.potential._tensor_network import PropertyScale, TensorConfig, initial_heads
 from jaxnmr.potential._weights import EnergyScale, Weights
-from jaxnmr.potential.nequip import NequipConfig
 from jaxnmr.potential.training._frozen import every_feature, features, standard_of
 from jaxnmr.potential.training._samples import Sample
 from jaxnmr.potential.training._scales import composition, energy_scale, property_scale
@@ -49,7 +49,7 @@ def average_neighbors(samples: Sequence[Sample], cutoff: float) -> float:
     return max(1.0, pairs / sum(len(sample.structure) for sample in some))
 
 
-def new_potential(config: NequipConfig, samples: Sequence[Sample], *, seed: int = 0) -> Potential:
+def new_potential(config: BackboneConfig, samples: Sequence[Sample], *, seed: int = 0) -> Potential:
     """A potential with random weights whose energy scale and references fit the labels.
 
     Args:
@@ -62,7 +62,7 @@ def new_potential(config: NequipConfig, samples: Sequence[Sample], *, seed: int 
     """
     check_atoms(config, samples)
     one, two = jax.random.split(jax.random.key(seed))
-    channels = config.outputs[-1][0].channels
+    channels = energy_channels(config)
     params = {"backbone": initial_backbone(config, one), "energy": {"0e": 0.1 * jax.random.normal(two, (channels, 1))}}
     return Potential.from_weights(Weights(config, params, energy_scale(config, samples), ModelCard()))
 
@@ -88,7 +88,7 @@ def shifted_potential(potential: Potential, samples: Sequence[Sample]) -> Potent
 
 
 def new_tensor_model(
-    backbone: NequipConfig | Potential | TensorModel,
+    backbone: BackboneConfig | Potential | TensorModel,
     properties: Sequence[Property],
     samples: Sequence[Sample],
     *,
@@ -113,7 +113,7 @@ def new_tensor_model(
     Raises:
         ValueError: a property without any label, atoms that the model does not know, or that overlap.
     """
-    if isinstance(backbone, NequipConfig):
+    if isinstance(backbone, BackboneConfig):
         network, key = backbone, jax.random.key(seed)
         weights = initial_backbone(network, jax.random.fold_in(key, 1))
     else:
@@ -139,7 +139,7 @@ def new_tensor_model(
         seen = every_feature(config, params["backbone"], some)
     params["standard"] = standard_of(config, seen)
     # What is built on another model stays under its licence and is cited with it.
-    card = None if isinstance(backbone, NequipConfig) else backbone.card
+    card = None if isinstance(backbone, BackboneConfig) else backbone.card
     return TensorModel.from_parts(config, params, scales, card=card)
 
 
@@ -161,7 +161,7 @@ def _joined(old: PropertyScale, new: PropertyScale) -> PropertyScale:
     return PropertyScale(*both)
 
 
-def check_atoms(config: NequipConfig, samples: Sequence[Sample]) -> None:
+def check_atoms(config: BackboneConfig, samples: Sequence[Sample]) -> None:
     """Refuses structures that a model cannot take, before hours have gone into others.
 
     Args:

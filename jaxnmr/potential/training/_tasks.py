@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxnmr.potential._backbone import BackboneConfig
 from jaxnmr.potential._evaluate import Network, derivatives
 from jaxnmr.potential._model import species_of
 from jaxnmr.potential._property import Property
@@ -23,7 +24,6 @@ from jaxnmr.potential._tensor_network import (
     typical_size,
 )
 from jaxnmr.potential._weights import EnergyScale
-from jaxnmr.potential.nequip import NequipConfig
 from jaxnmr.potential.training._batches import FeatureBatch, StructureBatch
 from jaxnmr.potential.training._settings import Settings
 
@@ -64,7 +64,7 @@ class EnergyTask(eqx.Module):
         settings: weights.
     """
 
-    config: NequipConfig = eqx.field(static=True)
+    config: BackboneConfig = eqx.field(static=True)
     scale: EnergyScale
     settings: Settings = eqx.field(static=True)
 
