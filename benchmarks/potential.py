@@ -4,6 +4,7 @@
     python benchmarks/potential.py ../shared/weights/nequix-oam-1.nqx --cells 3,3,3 10,10,11 --peers
     python benchmarks/potential.py ../shared/weights/nequix-oam-1.nqx --cells --peers mlip --contractions e3j e3nn
     python benchmarks/potential.py ../shared/weights/nequix-oam-1.nqx --cells --peers --teacher   # the shipped one beside
+    python benchmarks/potential.py ../shared/weights/nequix-oam-1.nqx --cells --peers --kernels   # cuEquivariance's beside
 
 Single precision. First supercells of growing size, then 243 atoms beside the nequix package with the same weights and mlip's
 MACE with random ones; a peer that is not installed is said and left out. All programs of the comparison are compiled first
@@ -60,7 +61,7 @@ def quartz(repeats: tuple[int, int, int]) -> Structure:
     return Structure(species * len(shifts), everywhere, cell * np.array(repeats)[:, None])
 
 
-def ours(potential: Potential, structure: Structure) -> tuple[Program, dict[str, Any]]:
+def ours(potential: Potential, structure: Structure, name: str = OURS) -> tuple[Program, dict[str, Any]]:
     """Our calculation, compiled, and the sizes of its arrays."""
     start = time.perf_counter()
     batch = potential.prepare([structure])
@@ -71,7 +72,7 @@ def ours(potential: Potential, structure: Structure) -> tuple[Program, dict[str,
         return potential._host_energies(result[0], batch).sum(), result[1][:n]
 
     arguments = (potential._network, batch.positions, batch.cell, batch.graph)
-    program = compiled(OURS, "energy, forces, stress", derivatives, *arguments, value=value)
+    program = compiled(name, "energy, forces, stress", derivatives, *arguments, value=value)
     graph = batch.graph
     return program, {"edges": graph.n_edges, "rows": graph.n_atoms, "row_length": graph.n_neighbors, "list_s": listed}
 
@@ -150,6 +151,23 @@ def beside_peers(potential: Potential, weights: Path, given: argparse.Namespace)
         row |= {"ours_s": times[base], "ratio": row["run_s"] / times[base]}
         if program.name.startswith("nequix"):
             row |= differences(values[program.name], values[base], n)
+        yield row | {"load": [before, load()]}
+
+
+def beside_kernels(potential: Potential, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Our products and cuEquivariance's in the same network, in turns."""
+    structure, before = quartz(COMPARED), load()
+    n, other = len(structure), f"{OURS}, products by cuEquivariance"
+    kernels = potential.with_products("cuequivariance")
+    programs = [ours(potential, structure)[0], ours(kernels, structure, other)[0]]
+    timed = called(programs, given.repeats)
+    own, theirs = (each["value"] for each in timed)
+    seconds = timed[0]["run_s"]
+    for program, each in zip(programs, timed, strict=True):
+        row = {"case": f"{n} atoms, kernels: {program.name}"} | row_of(program, each, n)
+        row |= {"ours_s": seconds, "ratio": row["run_s"] / seconds}
+        if program.name == other:
+            row |= differences(theirs, own, n)
         yield row | {"load": [before, load()]}
 
 
@@ -252,6 +270,8 @@ def rows(potential: Potential, given: argparse.Namespace) -> Iterator[dict[str, 
         yield growth(potential, quartz((a, b, c)), given.repeats)
     if given.teacher:
         yield from beside_teacher(potential, given)
+    if given.kernels:
+        yield from beside_kernels(potential, given)
     if given.peers:
         yield from beside_peers(potential, given.model, given)
 
@@ -274,6 +294,7 @@ def main() -> None:
     )
     parser.add_argument("--contractions", nargs="+", choices=CONTRACTIONS, help="of MACE; without, the fastest known")
     parser.add_argument("--teacher", action="store_true", help="the potential for KHCO3 beside these weights, its teacher")
+    parser.add_argument("--kernels", action="store_true", help="products by cuEquivariance beside ours")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--frames", nargs="*", type=Path, default=[])
     parser.add_argument("--out", type=Path, default=None, help="a JSON file, and a picture of the same name")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, get_args, runtime_checkable
 
 from jaxtyping import Array, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jaxnmr.potential._features import NodeFeatures
 from jaxnmr.potential._irreps import Irrep
+from jaxnmr.potential._paths import Products
 
 __all__ = ["Backbone", "BackboneConfig"]
 
@@ -47,6 +48,8 @@ class BackboneConfig(BaseModel):
         architecture: the name by which model files know it.
         elements: atomic numbers that it knows, in the order of its weights.
         cutoff: how far an atom sees within one layer, Å.
+        products: who computes the products of features and harmonics: "rows", this package, on any machine, or
+            "cuequivariance", NVIDIA's kernels. A choice for a run: results agree to rounding, and files do not keep it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,6 +57,7 @@ class BackboneConfig(BaseModel):
     architecture: str
     elements: tuple[int, ...]
     cutoff: float = Field(gt=0, allow_inf_nan=False)
+    products: Products = Field(default="rows", exclude=True)
 
     @field_validator("elements")
     @classmethod
@@ -61,6 +65,16 @@ class BackboneConfig(BaseModel):
         if not elements or len(set(elements)) != len(elements) or not all(1 <= z <= 118 for z in elements):
             raise ValueError("give atomic numbers between 1 and 118, each once")
         return elements
+
+    def with_products(self, products: str) -> BackboneConfig:
+        """The same with another choice of `products`.
+
+        Raises:
+            ValueError: none of those that there are.
+        """
+        if products not in get_args(Products):
+            raise ValueError(f"products: got {products!r}; give one of {', '.join(map(repr, get_args(Products)))}.")
+        return self.model_copy(update={"products": products})
 
     @property
     def outputs(self) -> tuple[tuple[Irrep, ...], ...]:

@@ -11,55 +11,22 @@ messages are computed again for the gradient and never stored, so memory grows w
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxnmr.potential._cuequivariance import fused_messages
 from jaxnmr.potential._irreps import Chunks, Irrep
+from jaxnmr.potential._paths import Path, Products, coupling
 
-__all__ = ["Path", "convolve", "coupling", "message_irreps", "message_paths"]
+__all__ = ["convolve"]
 
 # Edges of a block: what a processor's cache holds, and what keeps an accelerator busy within its memory.
 _BLOCK_ON_CPU, _BLOCK_ON_ACCELERATOR = 320, 1 << 17
 # Edges whose neighbours' features are gathered at a time.
 _GATHERED = 1 << 13
-
-
-class Path(NamedTuple):
-    """One product: which chunk of the features, which degree of harmonics, and what comes out."""
-
-    source: int
-    l2: int
-    out: Irrep
-
-
-def message_paths(irreps_in: tuple[Irrep, ...], l_max: int, irreps_out: tuple[Irrep, ...]) -> tuple[Path, ...]:
-    """All products of features with harmonics up to l_max that give irreps which are wanted, sorted by what they give.
-
-    The order is e3nn's: results by degree and parity, then by the features', then by the harmonics' degree. The
-    columns of the radial network follow it.
-    """
-    wanted = {irrep.kind for irrep in irreps_out}
-    paths = [
-        Path(source, l2, Irrep(irrep.channels, l3, irrep.parity * (-1) ** l2))
-        for source, irrep in enumerate(irreps_in)
-        for l2 in range(l_max + 1)
-        for l3 in range(abs(irrep.degree - l2), irrep.degree + l2 + 1)
-        if (l3, irrep.parity * (-1) ** l2) in wanted
-    ]
-    return tuple(sorted(paths, key=lambda path: path.out.order))
-
-
-def message_irreps(paths: tuple[Path, ...]) -> tuple[Irrep, ...]:
-    """What the products give together, each kind once."""
-    totals: dict[tuple[int, int], int] = {}
-    for path in paths:
-        totals[path.out.kind] = totals.get(path.out.kind, 0) + path.out.channels
-    return tuple(Irrep(channels, *kind) for kind, channels in totals.items())
 
 
 def convolve(
@@ -70,6 +37,7 @@ def convolve(
     harmonics: Float[Array, "atom neighbor harmonic"],
     radial: Float[Array, "atom neighbor basis"],
     weights: Callable[[Float[Array, "... basis"]], Float[Array, "... column"]],
+    products: Products = "rows",
 ) -> Chunks:
     """The sum over neighbours, in `message_irreps(paths)`; linear in memory, differentiable twice in both modes.
 
@@ -81,10 +49,22 @@ def convolve(
         harmonics: real harmonics of the edges, all degrees one after the other.
         radial: functions of the edges' lengths; zero where there is no neighbour.
         weights: from these to a weight for each channel of each path; zero for zero.
+        products: by whom: "rows", as above, or "cuequivariance", NVIDIA's kernels.
+
+    Raises:
+        ImportError: "cuequivariance" is asked for, and not installed.
     """
     features = jnp.concatenate([chunk.reshape(chunk.shape[0], -1) for chunk in chunks], axis=-1)
     n, width = neighbors.shape
     fits = _BLOCK_ON_CPU if jax.default_backend() == "cpu" else _BLOCK_ON_ACCELERATOR
+
+    if products == "cuequivariance":
+
+        def fused(region: tuple[Array, ...]) -> tuple[Array, ...]:
+            neighbors, harmonics, radial = region
+            return (fused_messages(features, irreps, paths, neighbors, harmonics, weights(radial)),)
+
+        return _sorted(_by_blocks(fused, (neighbors, harmonics, radial), max(1, fits // width))[0], paths)
 
     def from_block(block: tuple[Array, ...]) -> tuple[Array, ...]:
         heard, harmonics, radial = block
@@ -114,6 +94,14 @@ def _by_blocks(
     )
     results = jax.lax.map(jax.checkpoint(function), cut)
     return tuple(result.reshape(blocks * size, *result.shape[2:])[:n] for result in results)
+
+
+def _sorted(messages: Float[Array, "atom message"], paths: tuple[Path, ...]) -> Chunks:
+    """Messages path after path as chunks, each kind once."""
+    sizes, found = [path.out.size * path.out.channels for path in paths], {}
+    for path, message in zip(paths, jnp.split(messages, np.cumsum(sizes)[:-1], axis=-1), strict=True):
+        found.setdefault(path.out.kind, []).append(message.reshape(-1, path.out.size, path.out.channels))
+    return tuple(jnp.concatenate(parts, axis=-1) for parts in found.values())
 
 
 def _products(
@@ -147,11 +135,3 @@ def _products(
             message = jnp.einsum("nyxc,xyz->nzc", outer, table)
         sums.setdefault(path.out.kind, []).append(message)
     return tuple(jnp.concatenate(messages, axis=-1) for messages in sums.values())
-
-
-@lru_cache
-def coupling(l1: int, l2: int, l3: int) -> np.ndarray:
-    """Real Clebsch-Gordan coefficients of e3nn's basis, (2l1 + 1, 2l2 + 1, 2l3 + 1), a component of unit variance each."""
-    import e3nn_jax as e3nn
-
-    return np.asarray(e3nn.clebsch_gordan(l1, l2, l3), dtype=np.float64) * np.sqrt(2 * l3 + 1)

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnmr.potential._convolution import coupling
 from jaxnmr.potential._irreps import Chunks, Irrep
 from jaxnmr.potential._layers import EquivariantLinear
+from jaxnmr.potential._paths import coupling
 from jaxnmr.potential._property import HeadConfig
 
 __all__ = ["Heads"]

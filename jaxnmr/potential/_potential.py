@@ -122,6 +122,18 @@ class Potential(eqx.Module):
         params = jax.tree.map(lambda array: array.astype(dtype), self.params)
         return Potential(self.config, params, self.scale, self.card)
 
+    def with_products(self, products: str) -> Potential:
+        """The same with products of features and harmonics computed by others; see `BackboneConfig`.
+
+        Args:
+            products: "rows", this package, on any machine; "cuequivariance", NVIDIA's kernels, which need
+                cuequivariance-jax (the extra "nvidia") and, on a GPU, cuequivariance-ops-jax for its version of CUDA.
+
+        Raises:
+            ValueError: none of those.
+        """
+        return Potential(self.config.with_products(products), self.params, self.scale, self.card)
+
     def energy_fn(
         self, positions: Float[Numbers, "real 3"], cell: Cell | None, graph: Graph, *, references: bool = True
     ) -> Float[Array, " *structure"]:

@@ -164,6 +164,16 @@ class TensorModel(eqx.Module):
             self.config, self.params, self.scales, self.calibrations, self.card, dtype=precision(dtype)
         )
 
+    def with_products(self, products: str) -> TensorModel:
+        """The same with products of features and harmonics computed by others; see `Potential.with_products`.
+
+        Raises:
+            ValueError: none of those that there are.
+        """
+        network = self.config.network.with_products(products)
+        config = self.config.model_copy(update={"network": network})
+        return TensorModel(config, self.params, self.scales, self.calibrations, self.card)
+
     def shielding(self, atoms: Structure | Atoms) -> Float[np.ndarray, "atom 3 3"]:
         """Absolute magnetic shieldings, ppm, first index that of the applied field (see `jaxnmr.structure.read`).
 

@@ -9,11 +9,12 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnmr.potential._convolution import convolve, message_irreps, message_paths
+from jaxnmr.potential._convolution import convolve
 from jaxnmr.potential._edges import bessel_basis, envelope, harmonics, lengths
 from jaxnmr.potential._features import NodeFeatures
 from jaxnmr.potential._irreps import Chunks, Irrep, gated, irreps_text
 from jaxnmr.potential._layers import EquivariantLinear, Gate, RootMeanSquareNorm
+from jaxnmr.potential._paths import message_irreps, message_paths
 from jaxnmr.potential.nequip._config import NequipConfig
 
 __all__ = ["Nequip"]
@@ -52,7 +53,7 @@ class Layer(nn.Module):
             return basis @ matrices[-1]
 
         sent = EquivariantLinear(self.irreps_in, self.irreps_in, name="send")(chunks)
-        heard = convolve(sent, self.irreps_in, paths, neighbors, sphere, radial, weights)
+        heard = convolve(sent, self.irreps_in, paths, neighbors, sphere, radial, weights, config.products)
         heard = tuple(chunk * np.asarray(config.average_neighbors**-0.5, chunk.dtype) for chunk in heard)
         mixed = EquivariantLinear(message_irreps(paths), full, name="mix")(heard)
         n_elements = len(config.elements) if config.element_skip else None

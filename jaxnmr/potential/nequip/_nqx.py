@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from jaxnmr.potential._card import ModelCard
-from jaxnmr.potential._convolution import message_irreps, message_paths
 from jaxnmr.potential._irreps import Irrep, gated
+from jaxnmr.potential._paths import message_irreps, message_paths
 from jaxnmr.potential._weights import EnergyScale, Weights
 from jaxnmr.potential.nequip._config import NequipConfig
 
