@@ -33,7 +33,7 @@ from _potential_peers import CONTRACTIONS, PEERS, Contraction, Kinds, Program, a
 
 from jaxnmr.potential import Potential, load_potential
 from jaxnmr.potential._evaluate import derivatives
-from jaxnmr.structure import Structure, bucket, neighbor_pairs, read, read_all, repeated
+from jaxnmr.structure import Structure, neighbor_graph, read, read_all, repeated
 
 A, C = 4.916, 5.4054
 COMPARED = (3, 3, 3)  # 243 atoms
@@ -214,8 +214,8 @@ def sizes(path: Path, cutoff: float) -> str:
     """How many shapes the structures of a file fall into."""
     shapes = []
     for structure in read_all(path):
-        i, _, _, _ = neighbor_pairs(structure, cutoff)
-        shapes.append((bucket(len(structure)), bucket(int(np.bincount(i, minlength=1).max()))))
+        graph = neighbor_graph(structure, cutoff)
+        shapes.append((graph.n_atoms, graph.n_neighbors))
     return f"{path.name}: {len(shapes)} structures, {len(set(shapes))} sizes"
 
 

@@ -23,9 +23,9 @@ class Graph(eqx.Module):
     $$\mathbf r_{ij} = \mathbf r_j + \mathbf S_{ij}\,\mathbf h - \mathbf r_i .$$
 
     Each pair is listed from both ends. Rows have one length: a dense list sums over neighbours without a scatter, which
-    is quicker and, on a GPU, the same from run to run. Sizes are rounded up (`bucket`), so that a new structure seldom
-    means a new compilation; atoms that fill up have number 0 and no neighbours, places that fill up a row point at
-    no atom. `neighbor_graph` and `batch_graphs` build graphs, `NeighborList` updates one under jit.
+    is quicker and, on a GPU, the same from run to run. Sizes are rounded up, so that a new structure seldom means a new
+    compilation (how often says `batch_graphs`); atoms that fill up have number 0 and no neighbours, places that fill up a
+    row point at no atom. `neighbor_graph` and `batch_graphs` build graphs, `NeighborList` updates one under jit.
 
     Args:
         numbers: atomic numbers, 0 for an atom that fills up, (atom,).
@@ -111,17 +111,17 @@ class Batch(eqx.Module):
     periodic: tuple[bool, ...] = eqx.field(static=True)
 
 
-def bucket(size: int, *, least: int = 8) -> int:
+def bucket(size: int, *, in_octave: int = 8, step: int = 4) -> int:
     """The next size that arrays are made in: eight in each octave, so that at most an eighth is filled up.
 
     Sizes are multiples of four at least, 8, 12, 16, 20 ... 64, 72, 80 ... 128, 144: 1 to 10⁴ atoms fall into 73 sizes.
-    Together with the length of rows, and a cutoff of 6 Å, 500 frames of a molecule of 15 atoms at 300 K and 650 at 600 K
-    need one size; 300 frames of crystalline KHCO₃ (24 atoms) at 300 to 700 K need three.
+    `NeighborList` takes them, since one compilation there serves many steps; `neighbor_graph` and `batch_graphs` take fewer.
 
     Args:
         size: what has to fit.
-        least: the smallest size.
+        in_octave: how many sizes there are between one power of two and the next, itself a power of two.
+        step: the least difference between sizes, likewise.
     """
-    size = max(size, least, 1)
-    step = max(4, 1 << max((size - 1).bit_length() - 4, 0))
+    size = max(size, 8)
+    step = max(step, (1 << (size - 1).bit_length() - 1) // in_octave)
     return -(-size // step) * step

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxnmr.compiling import exact_products
 
-__all__ = ["images_within", "search_neighbors"]
+__all__ = ["images_within", "reciprocal", "search_neighbors"]
 
 Numbers = Array | np.ndarray
 
@@ -25,11 +25,11 @@ def images_within(cell: Float[Numbers, "3 3"], reach: float, pbc: tuple[bool, bo
     NumPy's arrays are answered by NumPy's, without a compilation.
     """
     xp = np if isinstance(cell, np.ndarray) else jnp
-    over_height = xp.sqrt(xp.sum(_reciprocal(cell) ** 2, axis=-1))
+    over_height = xp.sqrt(xp.sum(reciprocal(cell) ** 2, axis=-1))
     return xp.where(xp.asarray(pbc), xp.floor(reach * over_height + 0.5), 0.0).astype(xp.int32)
 
 
-def _reciprocal(cell: Float[Numbers, "3 3"]) -> Float[Numbers, "3 3"]:
+def reciprocal(cell: Float[Numbers, "3 3"]) -> Float[Numbers, "3 3"]:
     """Reciprocal vectors in rows, without 2π: products with them are fractional coordinates."""
     xp = np if isinstance(cell, np.ndarray) else jnp
     normals = xp.stack([xp.cross(cell[1], cell[2]), xp.cross(cell[2], cell[0]), xp.cross(cell[0], cell[1])])
@@ -67,7 +67,7 @@ def search_neighbors(
     systems, n, _ = positions.shape
     around = np.stack(np.meshgrid(*[np.arange(-m, m + 1) for m in images], indexing="ij"), -1).reshape(-1, 3)
     candidates = n * len(around)
-    fractional = jnp.einsum("sax,skx->sak", positions, jax.vmap(_reciprocal)(cell))
+    fractional = jnp.einsum("sax,skx->sak", positions, jax.vmap(reciprocal)(cell))
     offsets = jnp.asarray(around, jnp.int32)
     periodic = jnp.asarray(pbc)
 

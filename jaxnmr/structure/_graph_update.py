@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from jaxnmr.compiling import exact_products
 from jaxnmr.structure._elements import ELEMENTS
 from jaxnmr.structure._graph import Graph, Numbers, bucket
 from jaxnmr.structure._graph_build import as_structure, neighbor_graph, neighbor_pairs
-from jaxnmr.structure._graph_search import images_within, search_neighbors
+from jaxnmr.structure._graph_search import images_within, reciprocal, search_neighbors
 from jaxnmr.structure._structure import Structure
 
 if TYPE_CHECKING:
@@ -32,12 +34,20 @@ _State = tuple[Array, Array, Array, Array, Array]
 
 
 class NeighborList(eqx.Module):
-    """A neighbour graph that follows the atoms inside jit, scan and while loops.
+    r"""A neighbour graph that follows the atoms inside jit, scan and while loops.
 
-    `update` renews the list once atoms or cell have moved by more than the skin allows, in arrays of the same size.
-    Where a row is too short for the neighbours found, or a cell has become so small that images beyond those foreseen
-    matter, `overflowed` turns true and stays true: the graph then lacks edges and what is computed from it is wrong. Look
-    at it on the Python side after each stretch of steps, and take up again from the state before with `grow`:
+    `update` renews the list once atoms or cell have moved by more than the skin allows, in arrays of the same size. With
+    $\varepsilon = \mathbf h^{-1}(\mathbf h' - \mathbf h)$, the strain of the lattice vectors that repeat, and
+    $\mathbf u_i = \mathbf r_i' - \mathbf r_i(1 + \varepsilon)$, what an atom has moved besides, no pair has come from beyond
+    the list's reach to within the cutoff, through whatever image, as long as
+
+    $$2\max_i|\mathbf u_i| + (1 - \sigma)\,(\mathrm{cutoff} + \mathrm{skin}) < \mathrm{skin},$$
+
+    where $\sigma \le 1$ is a lower bound of what the strain leaves of a length. Where a row is too short for the neighbours
+    found, or a cell has become so small or so oblique that images beyond those foreseen matter, `overflowed` turns true and
+    stays true: the graph then lacks edges and what is computed from it is wrong. The list then stays that of the place where
+    this happened, wherever atoms and cell go from there. Look at it on the Python side after each stretch of steps, and take
+    up again from the state before with `grow`:
 
         neighbors = NeighborList.allocate(atoms, cutoff=6.0)
         new_state, neighbors = stretch(state, neighbors)        # jitted; calls neighbors.update(positions, cell)
@@ -51,8 +61,8 @@ class NeighborList(eqx.Module):
     Args:
         graph: the neighbours at the last renewal, within cutoff + skin.
         overflowed: whether edges have been lost since the list was allocated.
-        reference: positions at the last renewal, Å, (atom, 3).
-        cell: lattice vectors at the last renewal, Å; the identity where nothing repeats.
+        reference: positions at the last renewal, Å, (atom, 3); those of the overflow where there was one.
+        cell: lattice vectors at the last renewal, likewise, Å; the identity where nothing repeats.
         cutoff: Å.
         skin: by how much the list reaches beyond the cutoff, Å.
         pbc: along which lattice vectors the atoms repeat.
@@ -90,13 +100,12 @@ class NeighborList(eqx.Module):
             raise ValueError(f"skin: got {skin}; give a distance in angstrom, or 0 to renew the list at every step.")
         structure = as_structure(atoms)
         reach = float(cutoff + skin)
-        # Counted a little further: rounding under jit must not find one more at the edge.
-        i, *_ = neighbor_pairs(structure, reach + 1e-4)
-        longest = int(np.bincount(i, minlength=1).max())
+        longest = _longest(structure, reach)
         width = bucket(longest + math.isqrt(longest)) if n_neighbors is None else n_neighbors
         if width < longest:
             raise ValueError(f"n_neighbors: got {width}, but an atom has {longest}; give at least that.")
-        graph = jax.tree.map(jnp.asarray, neighbor_graph(structure, reach, n_neighbors=width))
+        graph = neighbor_graph(structure, reach, n_atoms=bucket(len(structure)), n_neighbors=width)
+        graph = jax.tree.map(jnp.asarray, graph)
         positions = jnp.asarray(structure.positions)
         cell = np.eye(3) if structure.cell is None else np.asarray(structure.cell)
         a, b, c = (int(m) for m in images_within(cell, reach * (1 + _SLACK), structure.pbc))
@@ -134,24 +143,38 @@ class NeighborList(eqx.Module):
             cell: Å; the cell of the last renewal unless given.
         """
         structure = self._structure(positions, cell)
-        width = neighbor_graph(structure, self.cutoff + 1e-4).n_neighbors
+        width = bucket(_longest(structure, self.cutoff))
         return NeighborList.allocate(structure, self.cutoff, skin=0.0, n_neighbors=width)
 
     def grow(self, positions: Float[Numbers, "atom 3"], cell: Float[Numbers, "3 3"] | None = None) -> NeighborList:
         """A list that is long enough, made on the Python side when `overflowed` has turned true.
 
+        It has room for the neighbours and the images of the given place, and for those of the place where this list
+        overflowed, which a run may have left again. Neither rows nor images become fewer than they are.
+
         Args:
-            positions: Å, where the list was too short.
-            cell: Å; the cell of the last renewal unless given.
+            positions: Å, where the stretch ended, or wherever else the list was too short.
+            cell: Å; that of the last renewal unless given, so hand it over where it moves.
+
+        Raises:
+            ValueError: lists of several systems at once, or as `allocate`.
         """
-        structure = self._structure(positions, cell)
-        grown = NeighborList.allocate(structure, self.cutoff, skin=self.skin)
-        # If the images were enough the rows were too short, somewhere on the way if not at these positions.
-        rows_were_short = all(now <= before for now, before in zip(grown.images, self.images, strict=True))
-        least = bucket(self.graph.n_neighbors + 1) if rows_were_short else self.graph.n_neighbors
-        if grown.graph.n_neighbors >= least:
-            return grown
-        return NeighborList.allocate(structure, self.cutoff, skin=self.skin, n_neighbors=least)
+        if np.ndim(self.overflowed):
+            raise ValueError(
+                f"grow: a list of {np.shape(self.overflowed)} systems came; grow that of one which overflowed, "
+                "jax.tree.map(lambda x: x[k], neighbors), and use it for all."
+            )
+        places = [(positions, cell)] + ([(self.reference, self.cell)] if self.overflowed else [])
+        grown = [NeighborList.allocate(self._structure(*place), self.cutoff, skin=self.skin) for place in places]
+        width = max(each.graph.n_neighbors for each in (self, *grown))
+        a, b, c = np.max([each.images for each in (self, *grown)], axis=0).tolist()
+        if (width, a, b, c) == (self.graph.n_neighbors, *self.images):
+            # Enough at all places known: a row was too short at another, in a list of which this one is the beginning.
+            width = bucket(width + 1)
+        longer = grown[0]
+        if longer.graph.n_neighbors < width:
+            longer = NeighborList.allocate(self._structure(*places[0]), self.cutoff, skin=self.skin, n_neighbors=width)
+        return dataclasses.replace(longer, images=(a, b, c))
 
     def _structure(self, positions: Any, cell: Any) -> Structure:
         numbers = np.asarray(self.graph.numbers)[: self.n_atoms]
@@ -172,7 +195,8 @@ class NeighborList(eqx.Module):
     ) -> NeighborList:
         filled = ((0, self.graph.n_atoms - self.n_atoms), (0, 0))
 
-        def found(positions: Array, cell: Array, overflowed: Array) -> _State:
+        def found(positions: Array, cell: Array, state: _State) -> _State:
+            lost = state[2]
             neighbors, shifts, counts = self._search(positions, cell)
             # Indices beyond the real atoms mean that there is none; those of the graph end at its own number.
             neighbors = jnp.where(neighbors < self.n_atoms, neighbors, self.graph.n_atoms)
@@ -182,12 +206,15 @@ class NeighborList(eqx.Module):
             short = jnp.any(beyond > jnp.asarray([self.images], jnp.int32), axis=-1) | jnp.any(
                 counts > self.graph.n_neighbors, axis=-1
             )
-            return neighbors, shifts, overflowed | short, positions, cell
+            # A list that has overflowed stays as it was there: `grow` looks at the place.
+            after = (neighbors, shifts, lost | short, positions, cell)
+            kept = lambda old, new: jnp.where(lost.reshape(-1, *[1] * (new.ndim - 1)), old, new)  # noqa: E731
+            return jax.tree.map(kept, state, after)
 
         @jax.custom_batching.custom_vmap
         def renewed(needed: Array, positions: Array, cell: Array, state: _State) -> _State:
             # One condition for all systems: under a plain vmap it would be a choice between both, each made every time.
-            renew = lambda state: found(positions, cell, state[2])  # noqa: E731
+            renew = lambda state: found(positions, cell, state)  # noqa: E731
             return jax.lax.cond(jnp.any(needed), renew, lambda state: state, state)
 
         @renewed.def_vmap
@@ -209,11 +236,26 @@ class NeighborList(eqx.Module):
         return NeighborList(graph, overflowed, reference, cell, self.cutoff, self.skin, self.pbc, self.images)
 
 
+def _longest(structure: Structure, reach: float) -> int:
+    # Counted a little further: rounding under jit must not find one more at the edge.
+    i, *_ = neighbor_pairs(structure, reach + 1e-4)
+    return int(np.bincount(i, minlength=1).max())
+
+
 @eqx.filter_jit
+@exact_products
 def _updated(old: NeighborList, positions: Float[Array, "real 3"], cell: Float[Array, "3 3"]) -> NeighborList:
-    # A distance changes by what both atoms have moved and by what the cell adds to the image's lattice vector; one more
-    # cell than the list has along each vector is counted, for images that are not in it yet.
-    moved = jnp.sqrt(jnp.max(jnp.sum((positions - old.reference) ** 2, axis=-1)))
-    cells = jnp.max(jnp.abs(jnp.asarray(old.graph.shifts)), axis=(0, 1)) + jnp.asarray(old.pbc, jnp.int32)
-    deformed = jnp.sum(cells.astype(cell.dtype) * jnp.sqrt(jnp.sum((cell - old.cell) ** 2, axis=-1)))
-    return old._renewed(2 * moved + deformed >= old.skin, positions, cell)
+    # A pair's vector r becomes r (1 + strain) + u_j - u_i, whatever its image. Shifts of the pairs listed are no measure of
+    # that: in an oblique cell, or where atoms have gone far, images that come near are not next to any of them.
+    repeats = jnp.asarray(old.pbc)[:, None]
+    strain = reciprocal(old.cell).T @ jnp.where(repeats, cell - old.cell, 0.0)
+    besides = positions - old.reference - old.reference @ strain
+    moved = jnp.sqrt(jnp.max(jnp.sum(besides**2, axis=-1)))
+    # |r (1 + strain)| >= (1 + lowest) |r| with the lowest eigenvalue of the symmetric part, which is at least the mean less
+    # the root of two thirds of the squares of the rest: equal for one strain in all directions, or along one.
+    symmetric = (strain + strain.T) / 2
+    mean = jnp.trace(symmetric) / 3
+    rest = symmetric - mean * jnp.eye(3, dtype=symmetric.dtype)
+    shrunk = jnp.maximum(jnp.sqrt(jnp.sum(rest**2) * 2 / 3) - mean, 0.0)
+    needed = 2 * moved + shrunk * (old.cutoff + old.skin) >= old.skin
+    return old._renewed(needed & ~old.overflowed, positions, cell)
