@@ -13,7 +13,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # A test runs a program once or twice, so compiling it is what costs: quick code takes two fifths off the whole. README's
 # code, the demo and the benchmarks run what XLA makes by default; so do the tests with XLA_FLAGS set to
 # any flag, as --xla_backend_optimization_level=3.
-QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_multi_thread_eigen=false"
+QUICK = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false "
+    "--xla_cpu_parallel_codegen_split_count=1 --xla_cpu_multi_thread_eigen=false"
+)
 if "XLA_FLAGS" not in os.environ:
     # XLA ends the process at a flag that it does not know, and flags come and go: ask another process.
     asked = [sys.executable, "-c", "import jaxlib.xla_client as client; client.CompileOptions()"]
@@ -23,6 +26,9 @@ if "XLA_FLAGS" not in os.environ:
 
 import jax  # noqa: E402 - after the environment that it reads
 import pytest  # noqa: E402
+
+# What JAX keeps of a program's tracing is many objects that live on: looking through all of them costs a twentieth.
+gc.set_threshold(10_000, 20, 10)
 
 jax.config.update("jax_enable_x64", True)
 # Users may turn these on; code that passes here is right with them off as well.

@@ -1,5 +1,6 @@
 """Optima on the sides of the box: the step that stays inside, and searches that start, end and pass there."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def lines(p):
 
 def test_steps_within_ends_are_the_best():
     """Against scipy's bounded least squares: random problems, ends on some variables, some of them narrow or infinite."""
-    rng = np.random.default_rng(7)
+    rng, bounded = np.random.default_rng(7), jax.jit(_bounded)
     for _ in range(40):
         size = int(rng.integers(1, 7))
         matrix = rng.normal(size=(2 * size, size)) @ np.diag(10 ** rng.uniform(-2, 2, size))
@@ -30,7 +31,7 @@ def test_steps_within_ends_are_the_best():
         low = np.where(rng.random(size) < 0.3, 0.0, -np.abs(rng.normal(size=size)))
         high = np.where(rng.random(size) < 0.3, np.inf, np.abs(rng.normal(size=size)))
         expected = optimize.lsq_linear(matrix, right, (low, high), method="bvls", tol=1e-14).x
-        found = np.asarray(_bounded(jnp.asarray(matrix), jnp.asarray(right), jnp.asarray(low), jnp.asarray(high)))
+        found = np.asarray(bounded(jnp.asarray(matrix), jnp.asarray(right), jnp.asarray(low), jnp.asarray(high)))
         assert (found >= low).all() and (found <= high).all()
         cost = [np.sum((matrix @ x - right) ** 2) for x in (found, expected)]
         # Both are exact but for rounding; a step that is only clipped is worse by some per cent.

@@ -32,13 +32,14 @@ def lines() -> dict[str, np.ndarray]:
     }
     out = {}
     for name, (sites, experiment, axis, width) in cases.items():
+        spinning = isinstance(experiment, jn.MAS)
+        resolution = jn.Resolution(64, 24 if spinning else None, 24 * 64 if spinning else 1024)
+        how = {"linewidth": width, "resolution": resolution}
 
         @jax.jit
-        def line(k, sites=sites, experiment=experiment, axis=axis, width=width):
+        def line(k, sites=sites, experiment=experiment, axis=axis, how=how):
             model = jn.ExchangeModel.from_rates({(0, 1): k})
-            spinning = isinstance(experiment, jn.MAS)
-            resolution = jn.Resolution(200, 24 if spinning else None, 24 * 64 if spinning else 1024)
-            return jn.simulate(sites, experiment, axis, exchange=model, linewidth=width, resolution=resolution).intensity
+            return jn.simulate(sites, experiment, axis, exchange=model, **how).intensity
 
         for k in RATES:
             out[f"{name}, k = {k:g}"] = np.asarray(line(k))
