@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jax
@@ -14,8 +15,8 @@ import numpy as np
 import typer
 
 import jaxnmr as jn
+from jaxnmr.cli._predict_frames import check_elements, places_of, predictions, progress
 from jaxnmr.cli._say import Failure, say, warnings_to
-from jaxnmr.potential import Prediction
 from jaxnmr.potential.training import uncalibrated
 from jaxnmr.saving import written_aside
 
@@ -23,6 +24,8 @@ __all__ = ["predict"]
 
 # The names of columns of extxyz files.
 _COLUMNS = {"shielding": "ms", "efg": "efg"}
+# Atoms whose rows are written together: some ten megabytes of text.
+_PIECE = 20000
 
 
 def predict(
@@ -56,91 +59,104 @@ def predict(
     if energies:
         _energies(structures, model, output, frame, as_json)
         return
+    _all_tensors(structures, model, output, frame, as_json)
+
+
+def _all_tensors(structures: Path, model: Path, output: Path, frame: int | None, as_json: bool) -> None:
+    """Shieldings and field gradients of each frame, with their uncertainties."""
+    rows: list[dict] = []
     with warnings_to([]):
         network = _tensor_model(model)
-        asked = [name for name in ("shielding", "efg") if name in [prop.name for prop in network.properties]]
+        names = [prop.name for prop in network.properties]
+        asked = [name for name in ("shielding", "efg") if name in names]
         if not asked:
             raise Failure(f"model: {model} predicts neither shielding nor efg, which such files hold.")
-        frames = jn.structure.read_all(structures) if frame is None else (jn.structure.read(structures, frame=frame),)
+        frames = _frames(structures, frame)
         if output.suffix.lower() == ".magres" and len(frames) > 1:
             raise Failure(f"output: magres holds one structure, {structures} has {len(frames)}; add --frame, or use extxyz.")
         if output.suffix.lower() == ".magres" and any(any(each.pbc) != all(each.pbc) for each in frames):
             raise Failure(f"output: magres cannot say that {structures} is periodic in some directions only; use extxyz.")
-        places = _places(structures, frames, frame, network.elements)
-        labelled, columns, rows = [], [], []
-        names = [prop.name for prop in network.properties]
-        bare = [name for name in uncalibrated(network) if name in asked]
-        unknown = bare if network.config.heads.members == 1 else []
-        for number, structure in enumerate(frames):
-            with _at(places[number]):
-                batch = network.prepare([structure])
-            found = [_tensors(each) for each in network.evaluate(batch)[0]]
-            labelled.append(network.label(structure, found))
-            told = {name: found[names.index(name)].uncertainty for name in asked}
-            # The zeros of a single head that nothing calibrated say nothing.
-            told |= {name: np.full_like(told[name], np.nan) for name in unknown}
-            columns.append({f"{_COLUMNS[name]}_uncertainty": values for name, values in told.items()})
-            rows += _rows(labelled[-1], told, number if len(frames) > 1 else None)
-        # magres has no room for uncertainties.
-        jn.structure.write(labelled, output, columns=None if output.suffix.lower() == ".magres" else columns)
-    _warn(network, asked, frames, bare, unknown)
+        places = places_of(structures, len(frames), frame)
+        check_elements(frames, places, network.elements)
+        uncertainties: dict[str, list[np.ndarray]] = {name: [] for name in asked}
+        with _in_pieces(output) as add, progress(len(frames)) as done:
+            for number, found in predictions(network, frames, places, done):
+                labelled = network.label(frames[number], found)
+                told = {name: found[names.index(name)].uncertainty for name in asked}
+                add(labelled, {f"{_COLUMNS[name]}_uncertainty": values for name, values in told.items()})
+                for name, values in told.items():
+                    uncertainties[name].append(values)
+                if as_json:
+                    rows += _rows(labelled, told, number if len(frames) > 1 else None)
+    _warn(network, asked, frames)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
     for name in asked:
-        told = [row[f"{name}_uncertainty"] for row in rows if row.get(f"{name}_uncertainty") is not None]
+        each = np.concatenate(uncertainties[name])
+        each = each[~np.isnan(each)]
         unit = next(prop.unit for prop in network.properties if prop.name == name)
-        if told:
-            say(f"{name}: median uncertainty {np.median(told):.3g} {unit}, largest {np.max(told):.3g} {unit}")
+        if each.size:
+            say(f"{name}: median uncertainty {np.median(each):.3g} {unit}, largest {each.max():.3g} {unit}")
     say(f"Wrote {output}")
 
 
-def _places(structures: Path, frames: Sequence[jn.Structure], frame: int | None, known: Sequence[str]) -> list[str]:
-    """Each frame's name for messages.
-
-    Raises:
-        Failure: a frame has an element that the model does not know: before hours have gone into those in front of it.
-    """
-    several = frame is not None or len(frames) > 1
-    places = [f"{structures}, frame {frame or k}" if several else str(structures) for k in range(len(frames))]
-    for place, structure in zip(places, frames, strict=True):
-        strange = sorted(set(structure.elements) - set(known))
-        if strange:
-            raise Failure(f"{place}: has {', '.join(strange)}, which the model does not know; it knows {', '.join(known)}.")
-    return places
+def _frames(structures: Path, frame: int | None) -> tuple[jn.Structure, ...]:
+    return jn.structure.read_all(structures) if frame is None else (jn.structure.read(structures, frame=frame),)
 
 
 @contextmanager
-def _at(place: str) -> Iterator[None]:
-    """Names the frame in what the library refuses."""
-    try:
-        yield
-    except ValueError as error:
-        raise Failure(f"{place}: {error}") from None
+def _in_pieces(path: Path) -> Iterator[Callable[[jn.Structure, dict[str, np.ndarray]], None]]:
+    """A file of frames, written beside its place as they come, so that the text of a few is held; whole or not at all.
+
+    Args:
+        path: .magres for one frame, or extxyz.
+
+    Yields:
+        What to call with a structure and its further columns.
+    """
+    frames: list[jn.Structure] = []
+    columns: list[dict[str, np.ndarray]] = []
+    atoms = 0
+    with written_aside(path) as aside, TemporaryDirectory() as spare:
+        piece = Path(spare) / f"piece{path.suffix}"
+        with aside.open("wb") as whole:
+
+            def flush() -> None:
+                nonlocal atoms
+                if frames:
+                    # magres has no room for uncertainties.
+                    jn.structure.write(frames, piece, columns=None if path.suffix.lower() == ".magres" else columns)
+                    whole.write(piece.read_bytes())
+                    frames.clear()
+                    columns.clear()
+                    atoms = 0
+
+            def add(structure: jn.Structure, further: dict[str, np.ndarray]) -> None:
+                nonlocal atoms
+                frames.append(structure)
+                columns.append(further)
+                atoms += len(structure)
+                if atoms >= _PIECE:
+                    flush()
+
+            yield add
+            flush()
 
 
-def _tensors(found: Prediction) -> Prediction:
-    """Of a model of isotropic values, (atom,), tensors that have them: files hold nothing else."""
-    if found.values.ndim != 1:
-        return found
-    return found._replace(values=found.values[:, None, None] * np.eye(3))
-
-
-def _warn(
-    network: jn.TensorModel,
-    asked: Sequence[str],
-    frames: Sequence[jn.Structure],
-    bare: Sequence[str],
-    unknown: Sequence[str],
-) -> None:
-    """What the file does not hold, and what its uncertainties are not."""
+def _warn(network: jn.TensorModel, asked: Sequence[str], frames: Sequence[jn.Structure]) -> None:
+    """What the file does not hold, and what its numbers are not."""
     present = sorted({symbol for structure in frames for symbol in structure.elements})
     for name in asked:
         without = [symbol for symbol in present if symbol not in network.predicts(name)]
         if without:
             say(f"warning: {name}: no values of {', '.join(without)}, of which the model has learnt nothing.")
+    if any(prop.name == "shielding" and prop.shape == () for prop in network.properties):
+        say("warning: shielding: the model has learnt isotropic values alone; the tensors have no anisotropy.")
+    bare = [name for name in uncalibrated(network) if name in asked]
     if bare:
-        what = "unknown (a single head)" if unknown else "the bare spread of the heads, too small as a rule"
+        single = network.config.heads.members == 1
+        what = "unknown (a single head)" if single else "the bare spread of the heads, too small as a rule"
         say(f"warning: the uncertainty of {', '.join(bare)} was never calibrated; it is {what}.")
 
 
@@ -164,20 +180,18 @@ def _potential(model: Path) -> jn.Potential:
 
 def _energies(structures: Path, model: Path, output: Path, frame: int | None, as_json: bool) -> None:
     """Energy, forces and stress of each frame, as `jaxnmr train` and ASE read them."""
-    texts, rows = [], []
+    rows: list[dict[str, Any]] = []
     with warnings_to([]):
         potential = _potential(model)
-        frames = jn.structure.read_all(structures) if frame is None else (jn.structure.read(structures, frame=frame),)
-        places = _places(structures, frames, frame, potential.elements)
-        for number, structure in enumerate(frames):
-            with _at(places[number]):
-                found = potential.energy_forces_stress(structure)
-            texts.append(_frame(structure, found.energy, found.forces, found.stress))
-            largest = float(np.linalg.norm(found.forces, axis=1).max())
-            row: dict[str, Any] = {"energy_ev": found.energy, "largest_force_ev_per_angstrom": largest}
-            rows.append({"frame": number} | row if len(frames) > 1 else row)
-    with written_aside(output) as aside:
-        aside.write_text("".join(texts), encoding="utf-8")
+        frames = _frames(structures, frame)
+        places = places_of(structures, len(frames), frame)
+        check_elements(frames, places, potential.elements)
+        with written_aside(output) as aside, progress(len(frames)) as done, aside.open("w", encoding="utf-8") as file:
+            for number, found in predictions(potential, frames, places, done):
+                file.write(_frame(frames[number], found.energy, found.forces, found.stress))
+                largest = float(np.linalg.norm(found.forces, axis=1).max())
+                row: dict[str, Any] = {"energy_ev": found.energy, "largest_force_ev_per_angstrom": largest}
+                rows.append({"frame": number} | row if len(frames) > 1 else row)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return

@@ -28,7 +28,6 @@ from jaxnmr.potential import (
 from jaxnmr.potential.training import (
     CHECKPOINT,
     METRICS,
-    Comparison,
     Progress,
     Sample,
     average_neighbors,
@@ -106,11 +105,10 @@ def train(config: Config, *, restart: bool, dry_run: bool, as_json: bool, x64: b
             )
         # Before the errors are known, so that nothing which goes wrong with them loses the training.
         _save(done.model, folder / MODEL, _card(done.model, config, sets, []))
-        bare = uncalibrated(done.model) if isinstance(done.model, TensorModel) else ()
-        unknown = bare if isinstance(done.model, TensorModel) and done.model.config.heads.members == 1 else ()
-        found = {name: _told(compare(done.model, sets[name]), unknown) for name in ("validation", "test") if sets[name]}
+        found = {name: compare(done.model, sets[name]) for name in ("validation", "test") if sets[name]}
         rows = [row for name, each in found.items() for row in table(name, each)]
         _save(done.model, folder / MODEL, _card(done.model, config, sets, rows))
+        bare = uncalibrated(done.model) if isinstance(done.model, TensorModel) else ()
         said = {
             "model": str(folder / MODEL),
             "epochs": done.course[-1].epoch if done.course else 0,
@@ -132,20 +130,13 @@ def train(config: Config, *, restart: bool, dry_run: bool, as_json: bool, x64: b
             what = f"{row['set']} {row['quantity']}" + (f" {row['element']}" if row["element"] else "")
             typer.echo(f"{what}: RMSE {row['rmse']:.4g}, MAE {row['mae']:.4g} {row['unit']}, {row['count']} labels")
     if bare:
+        unknown = isinstance(done.model, TensorModel) and done.model.config.heads.members == 1
         what = "unknown, for the model has a single head" if unknown else "the bare spread of the heads, too small as a rule"
         say(
             f"warning: the uncertainty of {', '.join(bare)} is not calibrated but {what}: validation has no labels of it; "
             "give some (data.validation or data.validation_fraction)."
         )
     say(f"Wrote {folder / MODEL}")
-
-
-def _told(comparisons: Sequence[Comparison], unknown: Sequence[str]) -> tuple[Comparison, ...]:
-    """Without the zeros that stand for uncertainties of which nothing is known."""
-    return tuple(
-        each._replace(uncertainty=np.full_like(each.uncertainty, np.nan)) if each.name in unknown else each
-        for each in comparisons
-    )
 
 
 def _remove(folder: Path, start: Path | None) -> None:
@@ -221,7 +212,7 @@ def _start(config: Config, sets: dict[str, tuple[Sample, ...]]) -> Potential | T
             return new_potential(network, samples, seed=seed)
         return new_tensor_model(network, properties, samples, heads=config.model.heads, seed=seed)
     if not properties:
-        known = load_potential(start)
+        known = _known(start)
         check_atoms(known.config, every)
         return shifted_potential(known, samples)
     try:
@@ -237,6 +228,18 @@ def _start(config: Config, sets: dict[str, tuple[Sample, ...]]) -> Potential | T
             key, own = "heads", ", ".join(f"{name} = {size}" for name, size in base.config.heads)
         say(f"The heads begin anew, for model.{key} differ from those of {start} ({own}).")
     return new_tensor_model(base, properties, samples, heads=config.model.heads, seed=seed)
+
+
+def _known(start: Path) -> Potential:
+    try:
+        return load_potential(start)
+    except ValueError as error:
+        if "load_tensor_model" not in str(error):
+            raise
+        raise Failure(
+            f"model.start: {start} is a tensor model, which knows nothing of energies; give model.properties to train "
+            "tensors, or start from a potential."
+        ) from None
 
 
 def _card(

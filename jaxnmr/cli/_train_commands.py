@@ -35,7 +35,8 @@ def train(
 ) -> None:
     """Train a potential or a tensor model on one's own structures.
 
-    Without model.properties a potential is learnt from energies, forces and stresses of extxyz files; with
+    data.train, data.validation and data.test name files, or patterns of them ("frames/*.magres"), from the folder of the
+    TOML file. Without model.properties a potential is learnt from energies, forces and stresses of extxyz files; with
     properties = ["shielding", "efg"] tensors, from extxyz or magres. Without data.validation, a tenth of the frames
     (data.validation_fraction) is held out in blocks of consecutive ones, up to five of each file. model.start takes up a
     model file or foundation weights (.nqx); with frozen = true its features are computed once and heads are trained on them
@@ -71,7 +72,8 @@ def predict(
     Written as a calculation's would have been; extxyz holds uncertainties too, in the columns ms_uncertainty and
     efg_uncertainty. Elements of which the model has learnt nothing have no value; a line names them. With --energies, or
     foundation weights (.nqx), a potential's energy, forces and stress of each frame go to extxyz, as ASE and `jaxnmr train`
-    read them.
+    read them. Thousands of frames are taken in batches; the file takes its name when it is whole. Of a model of isotropic
+    shieldings, tensors without anisotropy are written.
     """
     with plainly("predict"):
         from jaxnmr.cli import _predict

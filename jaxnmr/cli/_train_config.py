@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
@@ -19,7 +20,10 @@ Files = tuple[Path, ...]
 
 
 class Data(Table):
-    """Files of structures with labels: extxyz, magres and whatever else holds tensors.
+    """Files of structures with labels: extxyz, magres and whatever else holds tensors; by their names or by patterns.
+
+    "frames/*.magres" stands for all files that match, sorted by name, and "**" for folders within folders. A name of an
+    existing file is never a pattern.
 
     Without files for validation, that share of the frames is held out, in blocks of consecutive ones.
     """
@@ -92,7 +96,7 @@ def read_config(path: Path, output: Path | None) -> Config:
         output: the folder, instead of that of the file.
 
     Raises:
-        Failure: no such file, not TOML, an unknown key, values that exclude each other.
+        Failure: no such file, not TOML, an unknown key, a pattern without any file, values that exclude each other.
     """
     raw, folder = read_toml(path), path.parent
     data, model = raw.get("data"), raw.get("model")
@@ -101,7 +105,7 @@ def read_config(path: Path, output: Path | None) -> Config:
             given = data.get(name)
             files = [given] if isinstance(given, str) else given
             if isinstance(files, list):
-                data[name] = [str(folder / each) if isinstance(each, str) else each for each in files]
+                data[name] = _files(files, folder, f"{path}: data.{name}")
     if isinstance(model, dict) and isinstance(model.get("start"), str):
         model["start"] = str(folder / model["start"])
     target = raw.setdefault("output", {})
@@ -115,3 +119,23 @@ def read_config(path: Path, output: Path | None) -> Config:
     if config.model.frozen and (config.model.start is None or not config.model.properties):
         raise Failure(f"{path}: model.frozen needs model.start (whose features are used) and model.properties; give both.")
     return config
+
+
+def _files(given: list[Any], folder: Path, key: str) -> list[Any]:
+    """Names that count from the folder, with the files that match in the place of each pattern.
+
+    Raises:
+        Failure: a pattern that no file matches.
+    """
+    found: list[Any] = []
+    for each in given:
+        if not isinstance(each, str) or not set(each) & set("*?[") or (folder / each).exists():
+            found.append(str(folder / each) if isinstance(each, str) else each)
+            continue
+        matched = sorted(folder / name for name in glob.glob(each, root_dir=folder, recursive=True))
+        matched = [str(name) for name in matched if name.is_file()]
+        if not matched:
+            raise Failure(f"{key}: no file matches {each!r}, looked for from {folder}; correct the pattern.")
+        # What is named already, or by two patterns, is learnt from once.
+        found += [name for name in matched if name not in found]
+    return found

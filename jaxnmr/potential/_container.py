@@ -124,8 +124,7 @@ def unpack(content: bytes, name: str, kind: str, version: int) -> tuple[str, dic
         raise ValueError(f"path: {name} is cut short or damaged ({error}); copy it again.") from None
     found = text.get("format")
     if found != kind:
-        of = f", but of a {found}, not of a {kind}" if found in _READERS else f", but not of a {kind}"
-        raise ValueError(f"path: {name} is a safetensors file{of}; {_READERS.get(found, 'give one that jaxnmr wrote')}.")
+        raise ValueError(f"path: {name} {_other(found, kind)}.")
     if text.get("format_version", "") != str(version):
         raise ValueError(
             f"path: {name} has format version {text.get('format_version', '')!r}, this package reads {version}; use the "
@@ -134,8 +133,20 @@ def unpack(content: bytes, name: str, kind: str, version: int) -> tuple[str, dic
     return text.get("model", ""), arrays
 
 
+# What the formats hold, and what would do with a file of them.
 _READERS = {
-    "jaxnmr-potential": "read it with load_potential",
-    "jaxnmr-tensors": "read it with load_tensor_model",
-    "jaxnmr-checkpoint": "it is the state of a training that goes on when the same training is started again",
+    "jaxnmr-potential": ("a potential", "read it with load_potential"),
+    "jaxnmr-tensors": ("a tensor model", "read it with load_tensor_model"),
+    "jaxnmr-checkpoint": (
+        "a checkpoint",
+        "it is the state of a training that goes on when the same training is started again",
+    ),
 }
+
+
+def _other(found: str | None, kind: str) -> str:
+    """What a file of another kind than the wanted one is, and what would do."""
+    if found not in _READERS:
+        return f"is a safetensors file, but not of a {kind}; give one that jaxnmr wrote"
+    what, advice = _READERS[found]
+    return f"is {what}, not {_READERS[kind][0] if kind in _READERS else f'of a {kind}'}; {advice}"

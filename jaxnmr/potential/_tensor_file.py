@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxnmr.potential._architectures import FOREIGN
 from jaxnmr.potential._card import ModelCard
 from jaxnmr.potential._container import WRITTEN_BY, Header, contents, is_container, pack, read_header, unpack
 from jaxnmr.potential._shipped import shipped
@@ -34,13 +35,17 @@ def load_tensor_model(path: str | os.PathLike[str], dtype: Any = None) -> Tensor
         dtype: precision of the network, "float32" or "float64"; JAX's default unless given.
 
     Raises:
-        ValueError: no such file, a file cut short, of another format or of a later version, or whose parameters do not
-            belong to its configuration.
+        ValueError: no such file, a file cut short, of another format (a potential's too, of this package or foreign) or of
+            a later version, or whose parameters do not belong to its configuration.
         ImportError: flax, e3nn-jax or safetensors is not installed.
     """
     path = shipped(path, tensors=True)
     name, content = os.fspath(path), contents(path)
     if not is_container(content):
+        for foreign in FOREIGN:
+            if foreign.recognises(content):
+                what = f"begins as the weights of a potential do ({foreign.suffix}), not a tensor model"
+                raise ValueError(f"path: {name} {what}; read it with load_potential.")
         raise ValueError(f"path: {name} is in no known format; give a .safetensors of a tensor model.")
     text, arrays = unpack(content, name, FORMAT, FORMAT_VERSION)
     header = read_header(_Header, text, name, "a tensor model", _UNITS)

@@ -18,6 +18,7 @@ from jaxnmr.potential._model import backbone_shapes, check_shapes
 from jaxnmr.potential._prepare import check_graph, precision, prepared
 from jaxnmr.potential._property import Property
 from jaxnmr.potential._tensor_network import (
+    BARE,
     Calibration,
     PropertyScale,
     TensorConfig,
@@ -39,7 +40,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         values: (atom, *shape), or (*shape) of a property of the structure; NaN for elements without labels in training.
-        uncertainty: standard deviation of one element of the value, (atom,) or (), in the same unit.
+        uncertainty: standard deviation of one element of the value, (atom,) or (), in the same unit; NaN where it is
+            unknown, as for a single head that no data have calibrated.
     """
 
     values: np.ndarray
@@ -57,7 +59,9 @@ class TensorModel(eqx.Module):
     with the spread s of an atom's tensor (root mean square over its elements), the size S of the property for its element,
     and two numbers for each property.
     It is the standard deviation of one element of the tensor. It cannot see an error that all heads share, as in places far
-    from all training data.
+    from all training data. Where no held-out data have calibrated it, it is the bare spread (a = 1, b = 0), too small as a
+    rule; a single head has no spread, so that its uncertainty is NaN, unknown, then. See
+    `jaxnmr.potential.training.uncalibrated`.
 
     `load_tensor_model` makes one from a file. Methods that take atoms build the neighbour list and compile for each
     new (rounded) size; `tensor_fn` is for use inside jit, grad and vmap.
@@ -94,7 +98,7 @@ class TensorModel(eqx.Module):
             config: sizes, elements and properties.
             params: "backbone", "standard" and "heads".
             scales: of each property.
-            calibrations: of each property; the bare spread unless given.
+            calibrations: of each property; the bare spread unless given, which tells nothing of a single head.
             card: where it comes from.
             dtype: precision of the network; JAX's default float unless given.
             source: what messages call the numbers.
@@ -112,7 +116,7 @@ class TensorModel(eqx.Module):
                 raise ValueError(f"{source}: scales of {prop.name} have shapes {given}; the elements ask for {wanted}.")
         dtype = precision(dtype)
         if calibrations is None:
-            calibrations = [Calibration(np.ones(()), np.zeros(())) for _ in config.properties]
+            calibrations = [BARE for _ in config.properties]
 
         def number(array: Any) -> Array:
             return jnp.asarray(np.asarray(array), dtype)
@@ -175,23 +179,28 @@ class TensorModel(eqx.Module):
         return TensorModel(config, self.params, self.scales, self.calibrations, self.card)
 
     def shielding(self, atoms: Structure | Atoms) -> Float[np.ndarray, "atom 3 3"]:
-        """Absolute magnetic shieldings, ppm, first index that of the applied field (see `jaxnmr.structure.read`).
+        r"""Absolute magnetic shieldings, ppm, first index that of the applied field (see `jaxnmr.structure.read`).
+
+        A model that has learnt isotropic values alone (irreps "0e") gives $\sigma_\mathrm{iso}\mathbf 1$, a tensor without
+        any anisotropy: right for the place of a line, not for its shape or for sidebands. `predict` gives its numbers.
 
         Raises:
-            ValueError: the model has no shielding; as `predict` otherwise.
+            ValueError: the model has no shielding, or one that is no tensor of each atom; as `predict` otherwise.
         """
-        return self.predict(atoms, "shielding").values
+        self._check_tensors("shielding")
+        return _tensors(self.predict(atoms, "shielding").values)
 
     def efg(self, atoms: Structure | Atoms) -> Float[np.ndarray, "atom 3 3"]:
         """Electric field gradients, atomic units, symmetric and traceless.
 
         Raises:
-            ValueError: the model has no field gradients; as `predict` otherwise.
+            ValueError: the model has no field gradients, or such as are no tensors of each atom; as `predict` otherwise.
         """
-        return self.predict(atoms, "efg").values
+        self._check_tensors("efg")
+        return _tensors(self.predict(atoms, "efg").values)
 
     def uncertainty(self, atoms: Structure | Atoms, name: str = "shielding") -> Float[np.ndarray, ...]:
-        """Standard deviation of one element of each atom's tensor, in the property's unit, (atom,).
+        """Standard deviation of one element of each atom's tensor, in the property's unit, (atom,); NaN where unknown.
 
         Raises:
             ValueError: as `predict`.
@@ -228,17 +237,22 @@ class TensorModel(eqx.Module):
     def label(self, atoms: Structure | Atoms, found: Sequence[Prediction] | None = None) -> Structure:
         """The atoms with predicted shieldings and field gradients, for files and `jaxnmr.Sites.from_tensors`.
 
+        Isotropic shieldings become tensors without anisotropy, as those of `shielding`.
+
         Args:
             atoms: a `Structure` or Atoms of ASE.
             found: what `evaluate` says of them; computed unless given.
 
         Raises:
-            ValueError: as `predict`.
+            ValueError: a shielding or field gradient that is no tensor of each atom; as `predict` otherwise.
         """
         structure = as_structure(atoms)
+        names = [prop.name for prop in self.properties if prop.name in ("shielding", "efg")]
+        for name in names:
+            self._check_tensors(name)
         found = self.evaluate(self.prepare([structure]))[0] if found is None else found
         values = {prop.name: each.values for prop, each in zip(self.properties, found, strict=True)}
-        tensors = {name: values[name] for name in ("shielding", "efg") if name in values}
+        tensors = {name: _tensors(values[name]) for name in names}
         return Structure(
             structure.species,
             structure.positions,
@@ -303,6 +317,17 @@ class TensorModel(eqx.Module):
         """
         return prepared(self.config.network, self.card.name, atoms, n_atoms, n_neighbors)
 
+    def _check_tensors(self, name: str) -> None:
+        """Refuses a property whose values make no tensors of each atom."""
+        prop = self.properties[self._place(name)]
+        if prop.pooling == "none" and (prop.shape == (3, 3) or (prop.shape == () and name == "shielding")):
+            return
+        whose = "each atom" if prop.pooling == "none" else "the whole structure"
+        raise ValueError(
+            f"name: {name} of this model is of {whose} and has the irreps {prop.irreps}, no tensors (atom, 3, 3); "
+            f"predict(atoms, {name!r}) gives its values."
+        )
+
     def _place(self, name: str) -> int:
         names = [each.name for each in self.properties]
         if name not in names:
@@ -312,3 +337,8 @@ class TensorModel(eqx.Module):
     @property
     def _network(self) -> TensorNetwork:
         return TensorNetwork(self.config, self.params, self.scales, self.calibrations)
+
+
+def _tensors(values: np.ndarray) -> Float[np.ndarray, "atom 3 3"]:
+    """Isotropic values, (atom,), as tensors; tensors as they are."""
+    return values if values.ndim == 3 else values[:, None, None] * np.eye(3)

@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from jaxnmr.compiling import exact_products
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import flax.linen as nn
 
 __all__ = [
+    "BARE",
     "Calibration",
     "PropertyScale",
     "TensorConfig",
@@ -97,10 +98,22 @@ class PropertyScale(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """From the spread of a committee to an uncertainty: variance = factor^2 spread^2 + floor^2 scale^2."""
+    """From the spread of a committee to an uncertainty: variance = factor^2 spread^2 + floor^2 scale^2.
+
+    A factor of one with a floor of zero, the bare spread, stands where no held-out data have fitted anything.
+    """
 
     factor: Float[Array | np.ndarray, ""]
     floor: Float[Array | np.ndarray, ""]
+
+    @property
+    def bare(self) -> Bool[Array | np.ndarray, ""]:
+        """Whether nothing was fitted; an array, for it is asked under jit too."""
+        return (jnp.asarray(self.factor) == 1) & (jnp.asarray(self.floor) == 0)
+
+
+# What stands where nothing was fitted.
+BARE = Calibration(np.ones(()), np.zeros(()))
 
 
 class TensorNetwork(eqx.Module):
@@ -208,7 +221,8 @@ def summary(
 ) -> tuple[tuple[Array, Float[Array, " _"]], ...]:
     """Mean over the committee and calibrated uncertainty of each property, (atom or structure, *shape) and (...,).
 
-    NaN for elements without labels, and for structures that have such in pooled properties; zero for what fills up.
+    NaN for elements without labels, and for structures that have such in pooled properties; zero for what fills up. The
+    uncertainty is NaN as well where nothing tells of it: of a single member that no data have calibrated.
     """
     config, found = network.config, []
     every, species = _each_member(network, positions, cell, graph)
@@ -219,6 +233,8 @@ def summary(
             known = _count(real & ~known, graph) == 0
             real, size = _count(real, graph) > 0, jnp.broadcast_to(typical_size(prop, scale)[0], known.shape)
         uncertain = _calibrated(spread(each), size.astype(each.dtype), calibration)
+        if each.shape[0] == 1:  # its spread of zero says nothing
+            uncertain = jnp.where(calibration.bare, jnp.nan, uncertain)
         found.append((_masked(each.mean(axis=0), known, real), _masked(uncertain, known, real)))
     return tuple(found)
 

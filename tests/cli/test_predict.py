@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 import jaxnmr as jn
-from jaxnmr.cli import _main
-from jaxnmr.potential import save_potential, save_tensor_model
+from jaxnmr.cli import _main, _predict, _predict_frames
+from jaxnmr.potential import Property, save_potential, save_tensor_model
 from jaxnmr.potential.training import read_samples
 from jaxnmr.structure import Structure, write
 from tests.potential.small import CONFIG, small_potential, small_tensor_model
@@ -133,6 +133,97 @@ def test_a_frame_that_the_model_cannot_take_is_named(folder):
     arguments = ["predict", str(folder / "strange.extxyz"), "-m", str(folder / "m.safetensors"), "--frame", "1"]
     done = runner.invoke(_main.app, [*arguments, "-o", str(folder / "never.extxyz")])
     assert "strange.extxyz, frame 1: has Al" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def many(folder):
+    """Nine frames of three sizes (4, 16 and 3 atoms) in no order."""
+    rng, frames = np.random.default_rng(0), []
+    crystal = jn.structure.read(folder / "one.extxyz")
+    large = jn.structure.repeated(crystal, (2, 2, 1))
+    water = Structure(["O", "H", "H"], np.array([[0, 0, 0], [0.96, 0, 0], [-0.3, 0.9, 0]]))
+    for base in (crystal, large, crystal, water, crystal, large, crystal, crystal, water):
+        moved = np.asarray(base.positions) + 0.02 * rng.normal(size=(len(base), 3))
+        frames.append(Structure(base.species, moved, base.cell))
+    write(frames, folder / "many.extxyz")
+    return frames
+
+
+def test_frames_of_many_sizes_come_in_few_shapes_and_in_order(folder, many, monkeypatch):
+    """Four small ones together, or two large ones: two shapes for nine frames; each as if it were alone."""
+    monkeypatch.setattr(_predict_frames, "_ATOMS", 32)
+    monkeypatch.setattr(_predict_frames, "_SECONDS", 0.0)
+    monkeypatch.setattr(_predict, "_PIECE", 10)
+    evaluate, shapes = jn.TensorModel.evaluate, []
+
+    def counted(model, batch):
+        shapes.append((batch.graph.n_atoms, batch.graph.n_neighbors, batch.graph.n_structures))
+        return evaluate(model, batch)
+
+    monkeypatch.setattr(jn.TensorModel, "evaluate", counted)
+    done = run(folder, "many.extxyz", "many.out.extxyz", "--json")
+    assert done.exit_code == 0, done.output
+    assert len(shapes) == 3 and len(set(shapes)) == 2
+    assert "9/9 frames checked" in done.stderr and "9/9 frames predicted" in done.stderr
+    monkeypatch.setattr(jn.TensorModel, "evaluate", evaluate)
+    model, rows = jn.load_tensor_model(folder / "m.safetensors"), json.loads(done.stdout)
+    found = jn.structure.read_frames(folder / "many.out.extxyz", ["ms_uncertainty"])
+    assert len(rows) == sum(map(len, many))
+    for k, (frame, structure) in enumerate(zip(found, many, strict=True)):
+        np.testing.assert_allclose(frame.structure.positions, structure.positions, rtol=1e-15)
+        if k in (0, 1):
+            expected = model.predict(structure, "shielding")
+            np.testing.assert_allclose(frame.structure.shielding, expected.values, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(frame.numbers[0][:, 0], expected.uncertainty, rtol=1e-9)
+        assert [row["frame"] for row in rows].count(k) == len(structure)
+
+
+def test_no_batch_waits_for_ever(monkeypatch):
+    """Frames behind one that is alone of its size are not held back until the end of the file."""
+    monkeypatch.setattr(_predict_frames, "_WAIT", 4)
+    groups = [_predict_frames._Group(size, 8, 8) for size in (3, 2)]
+    batches = list(_predict_frames._batches(groups, [0, 1, 0, 0, 0, 0, 0, 1, 1, 0, 1]))
+    assert batches == [(0, [0, 2, 3]), (1, [1]), (0, [4, 5, 6]), (1, [7, 8]), (0, [9]), (1, [10])]
+
+
+@pytest.mark.parametrize("energies", [False, True])
+def test_what_breaks_off_leaves_nothing(folder, many, monkeypatch, energies):
+    """Neither half a file nor the one aside; a file of before stays as it is."""
+    monkeypatch.setattr(_predict_frames, "_ATOMS", 1)
+    monkeypatch.setattr(_predict, "_PIECE", 1)
+    kind, source = (jn.Potential, "p2.safetensors") if energies else (jn.TensorModel, "m.safetensors")
+    if energies:
+        save_potential(small_potential(CONFIG.model_copy(update={"n_layers": 1})), folder / source)
+    evaluate, count = kind.evaluate, [0]
+
+    def mortal(model, batch):
+        count[0] += 1
+        if count[0] == 3:
+            raise OSError("no room")
+        return evaluate(model, batch)
+
+    monkeypatch.setattr(kind, "evaluate", mortal)
+    target = folder / "broken" / "out.extxyz"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text("of before")
+    arguments = ["predict", str(folder / "many.extxyz"), "-m", str(folder / source), "-o", str(target), "--force"]
+    done = runner.invoke(_main.app, [*arguments, *(["--energies"] if energies else [])])
+    assert done.exit_code == 2 and "no room" in done.stderr
+    assert [path.name for path in target.parent.iterdir()] == ["out.extxyz"] and target.read_text() == "of before"
+
+
+@pytest.mark.parametrize("target", ["isotropic.magres", "isotropic.extxyz"])
+def test_isotropic_shieldings_are_written_as_tensors(folder, target):
+    """Without anisotropy, as the library's own; and a line says so."""
+    isotropic = Property(name="shielding", irreps="0e", unit="ppm")
+    model = small_tensor_model((isotropic,))
+    save_tensor_model(model, folder / "isotropic.safetensors")
+    arguments = ["predict", str(folder / "one.extxyz"), "-m", str(folder / "isotropic.safetensors")]
+    done = runner.invoke(_main.app, [*arguments, "-o", str(folder / target)])
+    assert done.exit_code == 0, done.output
+    assert "warning: shielding: the model has learnt isotropic values alone" in done.stderr
+    structure = jn.structure.read(folder / target)
+    np.testing.assert_allclose(structure.shielding, model.shielding(structure), rtol=1e-9)
 
 
 def test_magres_of_a_slab_is_refused_before_anything_is_computed(folder, monkeypatch):

@@ -308,6 +308,14 @@ def test_a_test_set_that_the_model_cannot_take(folder):
         assert f"test.extxyz, {advice}" in done.stderr
 
 
+def test_a_tensor_model_starts_no_potential(folder):
+    """The line says what the configuration lacks."""
+    save_tensor_model(small_tensor_model((SHIELDING,), ONE_LAYER, members=2), folder / "base.safetensors")
+    done = run(folder, '[model]\nstart = "base.safetensors"\n' + ENERGIES.replace(SMALL, ""))
+    assert done.exit_code == 2, done.output
+    assert "base.safetensors is a tensor model, which knows nothing of energies; give model.properties" in done.stderr
+
+
 def test_licences_go_along(folder):
     """A model that starts from another keeps its card but for what the configuration says; the record names the start."""
     from jaxnmr.potential import ModelCard, save_potential
@@ -357,6 +365,7 @@ def test_a_picture_of_uncertainties(tmp_path):
         ('[model]\nstart = "a.nqx"\n' + ENERGIES, "model.network came together with model.start"),
         ('[model]\nstart = "a.nqx"\n' + ENERGIES.replace(SMALL, ""), "cannot read"),
         (ENERGIES.replace("[training]", 'names = { stress = "virial" }\n[training]'), "write stress = -virial / volume"),
+        (ENERGIES.replace("frames.extxyz", "frames/*.magres"), "data.train: no file matches 'frames/*.magres', looked for"),
         ("[data\n", "not TOML"),
         ("[training]\n", "data: missing"),
     ],
@@ -368,6 +377,31 @@ def test_bad_input_is_one_line(folder, text, advice):
     assert advice in done.stderr
     assert len(done.stderr.splitlines()) <= 2  # what was read, and what is wrong
     assert not (folder / "a-model").exists()
+
+
+def test_patterns_stand_for_files(folder):
+    """Sorted, from the folder of the TOML file, each file once; an existing name is no pattern, and none is no match."""
+    from jaxnmr.cli._train_config import read_config
+
+    deep = folder / "run[1]" / "deep"
+    deep.mkdir(parents=True)
+    for name in ("b2.extxyz", "a.extxyz", "b1.extxyz", "b[12].extxyz", "deep/c.extxyz"):
+        shutil.copy(folder / "frames.extxyz", deep.parent / name)
+    (deep.parent / "z.extxyz").mkdir()
+
+    def files(text):
+        (deep.parent / "a.toml").write_text(f"[data]\ntrain = {text}\n")
+        return [str(path.relative_to(deep.parent)) for path in read_config(deep.parent / "a.toml", None).data.train]
+
+    assert files('"*.extxyz"') == ["a.extxyz", "b1.extxyz", "b2.extxyz", "b[12].extxyz"]
+    assert files('["b2.extxyz", "b?.extxyz", "**/c.extxyz"]') == ["b2.extxyz", "b1.extxyz", "deep/c.extxyz"]
+    assert files('"b[12].extxyz"') == ["b[12].extxyz"]
+    (deep.parent / "b[12].extxyz").unlink()
+    assert files('"b[12].extxyz"') == ["b1.extxyz", "b2.extxyz"]
+    text = ENERGIES.replace("frames.extxyz", "run[[]1]/b*.extxyz").replace("[training]", 'test = "frames.*"\n[training]')
+    done = run(folder, text, "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "train: 22 structures, validation: 2 structures, test: 12 structures" in done.stderr
 
 
 def test_dry_run_checks_and_writes_nothing(folder):

@@ -88,12 +88,18 @@ def test_a_file_cut_short_is_refused(saved, tmp_path, part):
 
 
 def test_each_reader_names_the_other(saved, tmp_path):
-    """A tensor model is no potential, and the other way round."""
-    with pytest.raises(ValueError, match="not of a jaxnmr-potential; read it with load_tensor_model"):
+    """A tensor model is no potential, and the other way round; neither are weights of another program."""
+    with pytest.raises(ValueError, match=r"model\.safetensors is a tensor model, not a potential; .* load_tensor_model"):
         load_potential(saved)
     save_potential(small_potential(), tmp_path / "potential.safetensors")
-    with pytest.raises(ValueError, match="not of a jaxnmr-tensors; read it with load_potential"):
+    with pytest.raises(ValueError, match=r"is a potential, not a tensor model; read it with load_potential\."):
         load_tensor_model(tmp_path / "potential.safetensors")
+    (tmp_path / "x.nqx").write_bytes(b'{"hidden_irreps": "2x0e"}\n')
+    with pytest.raises(ValueError, match=r"x\.nqx .* weights of a potential .*\(\.nqx\), .* read it with load_potential\."):
+        load_tensor_model(tmp_path / "x.nqx")
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(ValueError, match=r"in no known format; give a \.safetensors of a tensor model"):
+        load_tensor_model(tmp_path / "x.png")
 
 
 def test_a_folder_that_is_not_there_is_named(model, tmp_path):

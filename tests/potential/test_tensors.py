@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnmr.potential import EFG, SHIELDING, Property
+from jaxnmr.potential import EFG, SHIELDING, Calibration, Property
 from jaxnmr.potential._cartesian import components, values
+from jaxnmr.potential.training import uncalibrated
 from jaxnmr.structure import Structure, neighbor_graph
 from tests.potential.small import TENSORS, small_tensor_model
 
@@ -139,6 +140,40 @@ def test_the_committee_is_its_members(model, crystal):
     size = np.sqrt((scale**2 @ [1, 3, 5]) / 9)
     variance = 1.5**2 * np.var(alone, axis=0, ddof=1).mean(axis=(1, 2)) + 0.01**2 * size**2
     np.testing.assert_allclose(found.uncertainty, np.sqrt(variance), rtol=1e-8)
+
+
+def test_a_single_head_that_nothing_calibrated_knows_no_uncertainty(model, crystal):
+    """NaN, not the zero of its spread; values and their slopes stay finite, and a floor from data is an uncertainty."""
+    config = model.config.model_copy(update={"heads": model.config.heads.model_copy(update={"members": 1})})
+    params = model.params | {"heads": jax.tree.map(lambda array: array[:1], model.params["heads"])}
+    single = type(model).from_parts(config, params, model.scales)
+    assert uncalibrated(single) == ("shielding", "efg")
+    found = single.predict(crystal, "shielding")
+    assert np.isnan(found.uncertainty).all() and np.isfinite(found.values).all()
+    graph = neighbor_graph(crystal, model.cutoff)
+    slope = jax.grad(lambda r: single.tensor_fn("shielding", r, jnp.asarray(CELL), graph).sum())(crystal.positions)
+    assert np.isfinite(slope).all() and np.abs(slope).max() > 0.1
+    floor = Calibration(np.zeros(()), np.full((), 0.1))
+    confirmed = type(model).from_parts(config, params, model.scales, (floor, floor))
+    assert uncalibrated(confirmed) == () and (confirmed.uncertainty(crystal) > 0).all()
+    # Several heads have their bare spread.
+    several = type(model).from_parts(model.config, model.params, model.scales)
+    assert uncalibrated(several) == ("shielding", "efg") and (several.uncertainty(crystal) > 0).all()
+
+
+def test_isotropic_shieldings_are_tensors_without_anisotropy(crystal):
+    """By `shielding` and `label`, as promised; numbers by `predict`. What is no tensor of an atom is told."""
+    isotropic = Property(name="shielding", irreps="0e", unit="ppm")
+    gap = Property(name="efg", irreps="2e", pooling="mean")
+    model = small_tensor_model((isotropic,))
+    values = model.predict(crystal, "shielding").values
+    assert values.shape == (4,)
+    for found in (model.shielding(crystal), model.label(crystal).shielding):
+        np.testing.assert_allclose(found, values[:, None, None] * np.eye(3), rtol=1e-12)
+    model = small_tensor_model((isotropic, gap))
+    for call in (model.efg, model.label):
+        with pytest.raises(ValueError, match=r"efg of this model is of the whole structure .* predict\(atoms, 'efg'\)"):
+            call(crystal)
 
 
 def test_properties_of_other_irreps_are_one_line_each(crystal):

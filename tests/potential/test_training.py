@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnmr.potential import EFG, SHIELDING, HeadConfig, NequipConfig, Property
+from jaxnmr.potential import EFG, SHIELDING, HeadConfig, NequipConfig, Property, PropertyScale
 from jaxnmr.potential.training import (
     Sample,
     Settings,
@@ -184,6 +184,36 @@ def test_losses_of_pooled_properties_do_not_know_the_number_of_atoms(pooling):
         sums = task.sums(params, batch)
         losses.append(float(sums.loss / sums.weight))
     np.testing.assert_allclose(losses, 1.0, rtol=1e-6)
+
+
+def test_neither_atoms_nor_structures_drown_the_others():
+    """Errors of 1 of each atom and 2 of each structure, of 8 and of 12 atoms: (1 + 4) / 2, and 28 / 22 label by label.
+
+    An atom of a structure where no other has a label is the mean of it. Atoms alone count label by label, as ever.
+    """
+    charge, gap = Property(name="charge", irreps="0e"), Property(name="gap", irreps="0e", pooling="mean")
+    unit = PropertyScale(np.zeros((3, 1)), np.ones((3, 1)), np.ones(3))
+    small, large = (repeated(crystals(1)[0], times) for times in (2, 3))
+    lone = np.append(3.0, np.full(11, np.nan))
+    for properties, of_large, expected, weight in (
+        ((charge, gap), np.ones(12), (1 + 1 + 4 + 4) / 4, 4),
+        ((charge, gap), lone, (1 + 9 + 4 + 4) / 4, 4),
+        ((charge,), lone, (8 * 1 + 9) / 9, 9),
+    ):
+        model = small_tensor_model(properties, TENSORS, members=2)
+        params = model.params | {"heads": jax.tree.map(np.zeros_like, model.params["heads"])}
+        # The size of a mean over n atoms is that of one atom over the root of n.
+        samples = [
+            pooled_sample(gap, each, 0.0)._replace(values=(charges, np.asarray(2 / len(each) ** 0.5))[: len(properties)])
+            for each, charges in ((small, np.ones(8)), (large, of_large))
+        ]
+        task = TensorTask(model.config, (unit,) * len(properties), Settings(loss="mse"))
+        batch = next(StructureBatches(TENSORS, properties, samples, 2).ordered())[1]
+        # Both are of like size, and come together.
+        assert batch.graph.n_structures == 2 and (np.asarray(batch.atoms) > 0).all()
+        sums = task.sums(params, batch)
+        assert float(sums.weight) == weight
+        assert float(sums.loss / sums.weight) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("pooling", ["sum", pytest.param("mean", marks=pytest.mark.slow)])

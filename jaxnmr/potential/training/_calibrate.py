@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from jaxnmr.potential._tensor_model import TensorModel
-from jaxnmr.potential._tensor_network import Calibration
+from jaxnmr.potential._tensor_network import BARE, Calibration
 
 __all__ = ["BARE", "fit_calibration", "uncalibrated"]
-
-# The bare spread: what stands where nothing was fitted.
-BARE = Calibration(np.ones(()), np.zeros(()))
 
 
 def fit_calibration(error: np.ndarray, spread: np.ndarray, size: np.ndarray) -> Calibration:
@@ -44,10 +41,10 @@ def fit_calibration(error: np.ndarray, spread: np.ndarray, size: np.ndarray) -> 
 def uncalibrated(model: TensorModel) -> tuple[str, ...]:
     """The properties whose uncertainty no held-out data have confirmed: it is the bare spread of the committee.
 
-    That is too small as a rule, and zero where the committee has a single member.
+    That is too small as a rule, and unknown (NaN) where the committee has a single member.
 
     Args:
         model: trained, or from a file.
     """
     both = zip(model.properties, model.calibrations, strict=True)
-    return tuple(prop.name for prop, each in both if float(each.factor) == 1 and float(each.floor) == 0)
+    return tuple(prop.name for prop, each in both if each.bare)

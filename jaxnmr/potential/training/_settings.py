@@ -20,6 +20,10 @@ class Settings(BaseModel):
     potential (times 1 Å), which is the root mean square force of the labels for a new one and the start's own for one that
     is taken up; tensors by the size of their element's. With "huber" large ones count linearly.
 
+    Labels of tensor models count alike, each once. Where some properties are of atoms and others of whole structures, each
+    property of a structure counts once, that of its atoms with their mean: neither drowns the other, however many atoms
+    there are.
+
     Args:
         epochs: at most.
         batch_size: structures of a step, or atoms where features are frozen.

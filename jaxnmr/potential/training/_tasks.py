@@ -26,6 +26,7 @@ from jaxnmr.potential._tensor_network import (
 from jaxnmr.potential._weights import EnergyScale
 from jaxnmr.potential.training._batches import FeatureBatch, StructureBatch
 from jaxnmr.potential.training._settings import Settings
+from jaxnmr.structure import Graph
 
 __all__ = ["EnergyTask", "Measure", "Sums", "TensorTask"]
 
@@ -42,7 +43,7 @@ class Sums(NamedTuple):
 
     Attributes:
         loss: of the loss, ().
-        weight: number of structures or atoms that it counts, ().
+        weight: number of structures, atoms or labels that it counts, ().
         absolute: of absolute errors for each measure, (measure,).
         square: of squared errors.
         count: of numbers compared.
@@ -123,12 +124,21 @@ class TensorTask(eqx.Module):
         return tuple(Measure(prop.name, prop.unit) for prop in self.config.properties)
 
     def sums(self, params: dict, batch: StructureBatch | FeatureBatch) -> Sums:
-        """Loss (mean over the heads) and errors (of the mean over the heads) of a batch.
+        r"""Loss (mean over the heads) and errors (of the mean over the heads) of a batch.
+
+        Each label counts once, be it of an atom or of a structure. But where some properties are of atoms and others of
+        whole structures, the labels of atoms would drown those of structures, and the more so the larger these are. Then
+        each property of a structure counts once, that of its atoms with the mean over those with a label:
+
+        $$L = \frac{\sum_{s p} \langle\rho\rangle_{s p}}{\sum_{s p} 1}$$
+
+        over the structures s and the properties p of which s has a label.
 
         Args:
             params: "standard" and "heads"; "backbone" for structures.
             batch: structures, or features of atoms.
         """
+        mixed = len({prop.pooling == "none" for prop in self.config.properties}) == 2
         every, species, owner = self.values(params, batch)
         loss, weight = jnp.zeros((), every[0].dtype), jnp.zeros((), every[0].dtype)
         errors, there = [], []
@@ -143,8 +153,11 @@ class TensorTask(eqx.Module):
             wrong, has = _compared(each, jnp.broadcast_to(jnp.asarray(given, dtype), each.shape))
             has = has[0].reshape(has.shape[1], -1).all(axis=-1) & _known(prop, scale, species, batch)
             square = jnp.square(wrong).reshape(*each.shape[:2], -1).mean(axis=-1) / jnp.square(size)[None]
-            loss += jnp.where(has[None], _rho(square, self.settings), 0.0).mean(axis=0).sum()
-            weight += has.sum().astype(dtype)
+            rows, counted = jnp.where(has[None], _rho(square, self.settings), 0.0).mean(axis=0), has
+            if mixed and prop.pooling == "none" and isinstance(batch, StructureBatch):
+                rows, counted = _mean_of_each(rows, has, batch.graph)
+            loss += rows.sum()
+            weight += counted.sum().astype(dtype)
             errors.append(wrong.mean(axis=0))
             there.append(has)
         return Sums(loss, weight, *_added(tuple(errors), tuple(there)))
@@ -190,6 +203,13 @@ def _known(prop: Property, scale: PropertyScale, species: Array, batch: Structur
         return known
     strangers = (jnp.asarray(batch.graph.is_atom) & ~known).astype(jnp.int32)
     return jax.ops.segment_sum(strangers, jnp.asarray(batch.graph.structure), batch.graph.n_structures) == 0
+
+
+def _mean_of_each(rows: Array, has: Array, graph: Graph) -> tuple[Array, Array]:
+    """Mean over the atoms with a label of each structure, zero of one that has none; and which have any."""
+    owner, count = jnp.asarray(graph.structure), graph.n_structures
+    labels = jax.ops.segment_sum(has.astype(rows.dtype), owner, count)
+    return jax.ops.segment_sum(rows, owner, count) / jnp.maximum(labels, 1.0), labels > 0
 
 
 def _compared(found: Array, given: Array | np.ndarray) -> tuple[Array, Array]:
