@@ -99,14 +99,14 @@ def pack(path: str | os.PathLike[str], kind: str, version: int, header: str, arr
         aside.write_bytes(packed)
 
 
-def unpack(content: bytes, name: str, kind: str, version: int) -> tuple[str, dict[str, np.ndarray]]:
+def unpack(content: bytes, name: str, kind: str, version: int | tuple[int, ...]) -> tuple[str, dict[str, np.ndarray]]:
     """The header and the arrays of a model file.
 
     Args:
         content: the file.
         name: its name, for messages.
         kind: what it should hold.
-        version: the format that is understood.
+        version: of the format, or all that are understood.
 
     Raises:
         ValueError: a file cut short, of another kind or of a later version.
@@ -125,10 +125,11 @@ def unpack(content: bytes, name: str, kind: str, version: int) -> tuple[str, dic
     found = text.get("format")
     if found != kind:
         raise ValueError(f"path: {name} {_other(found, kind)}.")
-    if text.get("format_version", "") != str(version):
+    known = [str(each) for each in (version if isinstance(version, tuple) else (version,))]
+    if text.get("format_version", "") not in known:
         raise ValueError(
-            f"path: {name} has format version {text.get('format_version', '')!r}, this package reads {version}; use the "
-            "jaxnmr that wrote it, or a later one."
+            f"path: {name} has format version {text.get('format_version', '')!r}, this package reads {' and '.join(known)}; "
+            "use the jaxnmr that wrote it, or a later one."
         )
     return text.get("model", ""), arrays
 

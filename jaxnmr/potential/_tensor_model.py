@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxnmr.errors import near
 from jaxnmr.potential._card import ModelCard
+from jaxnmr.potential._domain import Domain
 from jaxnmr.potential._evaluate import Cell, Numbers, check_batch
 from jaxnmr.potential._model import backbone_shapes, check_shapes
 from jaxnmr.potential._prepare import check_graph, precision, prepared
@@ -24,6 +25,7 @@ from jaxnmr.potential._tensor_network import (
     TensorConfig,
     TensorNetwork,
     every_member,
+    feature_irreps,
     head_shapes,
     summary,
 )
@@ -42,10 +44,13 @@ class Prediction(NamedTuple):
         values: (atom, *shape), or (*shape) of a property of the structure; NaN for elements without labels in training.
         uncertainty: standard deviation of one element of the value, (atom,) or (), in the same unit; NaN where it is
             unknown, as for a single head that no data have calibrated.
+        novelty: how far an atom is from those that were learnt, (atom,), or root mean square over those of a structure; 1
+            where the outermost hundredth of the learnt begins; see `TensorModel.novelty`. NaN where it is not known.
     """
 
     values: np.ndarray
     uncertainty: np.ndarray
+    novelty: np.ndarray
 
 
 class TensorModel(eqx.Module):
@@ -54,13 +59,14 @@ class TensorModel(eqx.Module):
     A committee of heads shares one backbone. A value is the mean over the heads; its uncertainty comes from their
     spread, calibrated on data that were held out:
 
-    $$u_i^2 = a^2 s_i^2 + b^2 S_{Z_i}^2$$
+    $$u_i^2 = a^2 s_i^2 + b^2 S_{Z_i}^2 + \frac{g_i^2}{1 + g_i^2} S_{Z_i}^2,\quad
+    g_i^2 = e^2 \max(d_i^2 - d_{end}^2, 0)$$
 
     with the spread s of an atom's tensor (root mean square over its elements), the size S of the property for its element,
-    and two numbers for each property.
-    It is the standard deviation of one element of the tensor. It cannot see an error that all heads share, as in places far
-    from all training data. Where no held-out data have calibrated it, it is the bare spread (a = 1, b = 0), too small as a
-    rule; a single head has no spread, so that its uncertainty is NaN, unknown, then. See
+    the distance d of its features from those of the learnt atoms (see `Domain`), and three numbers for each property. It is
+    the standard deviation of one element of the tensor. Heads share errors where none has learnt anything; the distance
+    stands for these, from where the learnt atoms end. Where no held-out data have calibrated it, it is the bare spread
+    (a = 1, b = e = 0), too small as a rule; a single head has no spread, so that its uncertainty is NaN, unknown, then. See
     `jaxnmr.potential.training.uncalibrated`.
 
     `load_tensor_model` makes one from a file. Methods that take atoms build the neighbour list and compile for each
@@ -72,6 +78,7 @@ class TensorModel(eqx.Module):
         scales: means and sizes of each property for each element.
         calibrations: of the uncertainty of each property.
         card: where the model comes from.
+        domain: where the learnt atoms lie; None for models of before it was kept.
     """
 
     config: TensorConfig = eqx.field(static=True)
@@ -79,6 +86,7 @@ class TensorModel(eqx.Module):
     scales: tuple[PropertyScale, ...]
     calibrations: tuple[Calibration, ...]
     card: ModelCard = eqx.field(static=True)
+    domain: Domain | None = None
 
     @classmethod
     def from_parts(
@@ -89,6 +97,7 @@ class TensorModel(eqx.Module):
         calibrations: Sequence[Calibration] | None = None,
         card: ModelCard | None = None,
         *,
+        domain: Domain | None = None,
         dtype: Any = None,
         source: str = "params",
     ) -> TensorModel:
@@ -100,6 +109,7 @@ class TensorModel(eqx.Module):
             scales: of each property.
             calibrations: of each property; the bare spread unless given, which tells nothing of a single head.
             card: where it comes from.
+            domain: where the learnt atoms lie.
             dtype: precision of the network; JAX's default float unless given.
             source: what messages call the numbers.
 
@@ -114,6 +124,8 @@ class TensorModel(eqx.Module):
             given = tuple(np.shape(value) for value in scale)
             if given != wanted:
                 raise ValueError(f"{source}: scales of {prop.name} have shapes {given}; the elements ask for {wanted}.")
+        if domain is not None:
+            _check_domain(config, domain, source)
         dtype = precision(dtype)
         if calibrations is None:
             calibrations = [BARE for _ in config.properties]
@@ -127,6 +139,7 @@ class TensorModel(eqx.Module):
             tuple(PropertyScale(*map(number, scale)) for scale in scales),
             tuple(Calibration(*map(number, each)) for each in calibrations),
             card or ModelCard(),
+            None if domain is None else Domain(*map(number, domain)),
         )
 
     @property
@@ -165,7 +178,13 @@ class TensorModel(eqx.Module):
             ValueError: JAX does not offer it.
         """
         return TensorModel.from_parts(
-            self.config, self.params, self.scales, self.calibrations, self.card, dtype=precision(dtype)
+            self.config,
+            self.params,
+            self.scales,
+            self.calibrations,
+            self.card,
+            domain=self.domain,
+            dtype=precision(dtype),
         )
 
     def with_products(self, products: str) -> TensorModel:
@@ -176,7 +195,7 @@ class TensorModel(eqx.Module):
         """
         network = self.config.network.with_products(products)
         config = self.config.model_copy(update={"network": network})
-        return TensorModel(config, self.params, self.scales, self.calibrations, self.card)
+        return TensorModel(config, self.params, self.scales, self.calibrations, self.card, self.domain)
 
     def shielding(self, atoms: Structure | Atoms) -> Float[np.ndarray, "atom 3 3"]:
         r"""Absolute magnetic shieldings, ppm, first index that of the applied field (see `jaxnmr.structure.read`).
@@ -206,6 +225,26 @@ class TensorModel(eqx.Module):
             ValueError: as `predict`.
         """
         return self.predict(atoms, name).uncertainty
+
+    def novelty(self, atoms: Structure | Atoms) -> Float[np.ndarray, " atom"]:
+        """How far the surroundings of each atom are from those that were learnt, (atom,).
+
+        1 is where the outermost hundredth of the learnt atoms of its element begins. Beyond, values are extrapolated, and
+        uncertainties grow in proportion. The distance is that of `Domain`, between features of the backbone; it is the same
+        for all properties of atoms.
+
+        Raises:
+            ValueError: a model of before the learnt atoms were kept, or without properties of atoms; as `predict` otherwise.
+        """
+        if self.domain is None:
+            raise ValueError(
+                "novelty: this model was made before jaxnmr kept where its learnt atoms lie; "
+                "jaxnmr.potential.training.calibrated(model, held_out, learnt=samples) adds it."
+            )
+        name = next((prop.name for prop in self.properties if prop.pooling == "none"), None)
+        if name is None:
+            raise ValueError("novelty: this model predicts properties of whole structures alone; `predict` gives theirs.")
+        return self.predict(atoms, name).novelty
 
     def predict(self, atoms: Structure | Atoms, name: str) -> Prediction:
         """Values and uncertainties of one property.
@@ -277,12 +316,12 @@ class TensorModel(eqx.Module):
         """
         check_batch(self.config.network, batch)
         found = summary(self._network, batch.positions, batch.cell, batch.graph)
-        found = [tuple(np.asarray(part, np.float64) for part in pair) for pair in found]
+        found = [tuple(np.asarray(part, np.float64) for part in parts) for parts in found]
         results, start = [], 0
         for index, size in enumerate(batch.sizes):
             here = slice(start, start + size)
             where = [here if prop.pooling == "none" else index for prop in self.properties]
-            results.append(tuple(Prediction(*(part[w] for part in pair)) for w, pair in zip(where, found, strict=True)))
+            results.append(tuple(Prediction(*(part[w] for part in parts)) for w, parts in zip(where, found, strict=True)))
             start += size
         return tuple(results)
 
@@ -336,7 +375,18 @@ class TensorModel(eqx.Module):
 
     @property
     def _network(self) -> TensorNetwork:
-        return TensorNetwork(self.config, self.params, self.scales, self.calibrations)
+        return TensorNetwork(self.config, self.params, self.scales, self.calibrations, self.domain)
+
+
+def _check_domain(config: TensorConfig, domain: Domain, source: str) -> None:
+    """Refuses a domain of another network."""
+    n = len(config.network.elements)
+    channels = sum(irrep.channels for irrep in feature_irreps(config.network) if irrep.kind == (0, 1))
+    directions = np.shape(domain.scatter)[0] if np.ndim(domain.scatter) == 1 else 0
+    wanted = ((n, channels), (channels,), (channels, directions), (directions,), (), (n,))
+    given = tuple(np.shape(part) for part in domain)
+    if given != wanted:
+        raise ValueError(f"{source}: the domain has shapes {given}; elements and features ask for {wanted}.")
 
 
 def _tensors(values: np.ndarray) -> Float[np.ndarray, "atom 3 3"]:

@@ -23,6 +23,7 @@ from jaxnmr.errors import missing_extra
 from jaxnmr.potential._architectures import AnyBackbone
 from jaxnmr.potential._backbone import BackboneConfig
 from jaxnmr.potential._cartesian import values
+from jaxnmr.potential._domain import Domain, distance, excess
 from jaxnmr.potential._evaluate import Cell, filled
 from jaxnmr.potential._features import NodeFeatures
 from jaxnmr.potential._irreps import Chunks, Irrep
@@ -46,6 +47,8 @@ __all__ = [
     "head_shapes",
     "initial_heads",
     "property_values",
+    "root_mean_square",
+    "scalars_of",
     "spread",
     "summary",
     "typical_size",
@@ -100,11 +103,13 @@ class PropertyScale(NamedTuple):
 class Calibration(NamedTuple):
     """From the spread of a committee to an uncertainty: variance = factor^2 spread^2 + floor^2 scale^2.
 
-    A factor of one with a floor of zero, the bare spread, stands where no held-out data have fitted anything.
+    Beyond the learnt atoms the variance grows with the distance from them, by `excess` with the number `beyond`, times
+    scale^2. A factor of one with a floor of zero, the bare spread, stands where no held-out data have fitted anything.
     """
 
     factor: Float[Array | np.ndarray, ""]
     floor: Float[Array | np.ndarray, ""]
+    beyond: Float[Array | np.ndarray, ""] = np.zeros(())
 
     @property
     def bare(self) -> Bool[Array | np.ndarray, ""]:
@@ -124,12 +129,14 @@ class TensorNetwork(eqx.Module):
         params: "backbone", "standard" (centre and size of the features) and "heads" (each with an axis of members).
         scales: of each property.
         calibrations: of each property.
+        domain: where the learnt atoms lie; None for models of before it was kept.
     """
 
     config: TensorConfig = eqx.field(static=True)
     params: Any
     scales: tuple[PropertyScale, ...]
     calibrations: tuple[Calibration, ...]
+    domain: Domain | None = None
 
     @property
     def dtype(self) -> np.dtype:
@@ -218,24 +225,30 @@ def property_values(
 @exact_products
 def summary(
     network: TensorNetwork, positions: Array, cell: Cell | None, graph: Graph
-) -> tuple[tuple[Array, Float[Array, " _"]], ...]:
-    """Mean over the committee and calibrated uncertainty of each property, (atom or structure, *shape) and (...,).
+) -> tuple[tuple[Array, Float[Array, " _"], Float[Array, " _"]], ...]:
+    """Mean over the committee, calibrated uncertainty, novelty of each property: (atom or structure, *shape), (...,) twice.
 
     NaN for elements without labels, and for structures that have such in pooled properties; zero for what fills up. The
     uncertainty is NaN as well where nothing tells of it: of a single member that no data have calibrated.
     """
     config, found = network.config, []
-    every, species = _each_member(network, positions, cell, graph)
+    every, species, chunks = _each_member(network, positions, cell, graph)
+    far = None
+    if network.domain is not None:
+        far = distance(network.domain, scalars_of(config.network, chunks), jnp.maximum(species, 0))
     for prop, scale, calibration, each in zip(config.properties, network.scales, network.calibrations, every, strict=True):
         known, size = jnp.asarray(scale.count)[jnp.maximum(species, 0)] > 0, typical_size(prop, scale)
         known, real, size = known & (species >= 0), jnp.asarray(graph.is_atom), size[jnp.maximum(species, 0)]
+        mine = far
         if prop.pooling != "none":  # no element may be unknown; one size serves them all
+            mine = None if far is None else tuple(root_mean_square(part, real, graph) for part in far)
             known = _count(real & ~known, graph) == 0
             real, size = _count(real, graph) > 0, jnp.broadcast_to(typical_size(prop, scale)[0], known.shape)
-        uncertain = _calibrated(spread(each), size.astype(each.dtype), calibration)
+        uncertain = _calibrated(spread(each), size.astype(each.dtype), calibration, mine)
         if each.shape[0] == 1:  # its spread of zero says nothing
             uncertain = jnp.where(calibration.bare, jnp.nan, uncertain)
-        found.append((_masked(each.mean(axis=0), known, real), _masked(uncertain, known, real)))
+        new = jnp.full_like(uncertain, jnp.nan) if mine is None else mine[0] / jnp.maximum(mine[1], 1e-12)
+        found.append((_masked(each.mean(axis=0), known, real), _masked(uncertain, known, real), _masked(new, known, real)))
     return tuple(found)
 
 
@@ -250,13 +263,18 @@ def every_member(
 
 def _each_member(
     network: TensorNetwork, positions: Array, cell: Cell | None, graph: Graph
-) -> tuple[tuple[Array, ...], Int[Array, " atom"]]:
+) -> tuple[tuple[Array, ...], Int[Array, " atom"], Chunks]:
     config = network.config
     positions, cell = filled(positions, cell, graph, network.dtype)
     species = species_of(config.network, graph)
     chunks = backbone_chunks(config.network, network.params["backbone"], graph.vectors(positions, cell), graph)
     numbers = committee(config, network.params, chunks, jnp.maximum(species, 0))
-    return property_values(config, network.scales, numbers, species, graph), species
+    return property_values(config, network.scales, numbers, species, graph), species, chunks
+
+
+def scalars_of(config: BackboneConfig, chunks: Chunks) -> Float[Array, "atom channel"]:
+    """The even scalars among the features of all layers, by which a `Domain` knows atoms."""
+    return dict(zip((irrep.kind for irrep in feature_irreps(config)), chunks, strict=True))[(0, 1)][:, 0, :]
 
 
 def spread(each: Float[Array, "member _ ..."]) -> Float[Array, " _"]:
@@ -348,9 +366,21 @@ def _count(atoms: Array, graph: Graph) -> Array:
     return jax.ops.segment_sum(atoms.astype(jnp.int32), jnp.asarray(graph.structure), graph.n_structures)
 
 
-def _calibrated(spread: Float[Array, " _"], size: Float[Array, " _"], calibration: Calibration) -> Float[Array, " _"]:
-    factor, floor = (jnp.asarray(value, spread.dtype) for value in calibration)
+def root_mean_square(each: Float[Array, " atom"], real: Array, graph: Graph) -> Float[Array, " structure"]:
+    """Of the atoms of each structure."""
+    total = jax.ops.segment_sum(jnp.where(real, each**2, 0.0), jnp.asarray(graph.structure), graph.n_structures)
+    mean = total / jnp.maximum(_count(real, graph), 1).astype(each.dtype)
+    return jnp.where(mean > 0, jnp.sqrt(jnp.where(mean > 0, mean, 1.0)), 0.0)
+
+
+def _calibrated(
+    spread: Float[Array, " _"], size: Float[Array, " _"], calibration: Calibration, far: tuple[Array, ...] | None
+) -> Float[Array, " _"]:
+    factor, floor, beyond = (jnp.asarray(value, spread.dtype) for value in calibration)
     square = (factor * spread) ** 2 + (floor * size) ** 2
+    if far is not None:
+        away, end = far
+        square = square + excess(away, end, beyond) * size**2
     positive = square > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
 

@@ -95,7 +95,7 @@ def compare(model: Potential | TensorModel, samples: Sequence[Sample]) -> tuple[
     found: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
     for sample, batch in zip(samples, _alike(model, samples), strict=True):
         predictions = model.evaluate(batch)[0]
-        for prop, given, (values, uncertainty) in zip(model.properties, sample.values, predictions, strict=True):
+        for prop, given, (values, uncertainty, _) in zip(model.properties, sample.values, predictions, strict=True):
             if prop.pooling != "none":
                 if not (np.isnan(given).any() or np.isnan(values).any()):
                     found.setdefault((prop.name, ""), []).append((given[None], values[None], uncertainty[None]))

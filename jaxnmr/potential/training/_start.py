@@ -127,7 +127,9 @@ def new_tensor_model(
     scales = [property_scale(network, prop, place, samples) for place, prop in enumerate(properties)]
     if isinstance(backbone, TensorModel) and kept:
         scales = [_joined(old, new) for old, new in zip(backbone.scales, scales, strict=True)]
-        return TensorModel.from_parts(config, backbone.params, scales, backbone.calibrations, backbone.card)
+        return TensorModel.from_parts(
+            config, backbone.params, scales, backbone.calibrations, backbone.card, domain=backbone.domain
+        )
     params = {
         "backbone": jax.tree.map(jnp.asarray, weights),
         "heads": initial_heads(config, jax.random.key(seed)),

@@ -11,7 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxnmr.potential._backbone import BackboneConfig
+from jaxnmr.potential._domain import Domain, distance
 from jaxnmr.potential._evaluate import Network, derivatives
+from jaxnmr.potential._irreps import Chunks
 from jaxnmr.potential._model import species_of
 from jaxnmr.potential._property import Property
 from jaxnmr.potential._tensor_network import (
@@ -20,6 +22,8 @@ from jaxnmr.potential._tensor_network import (
     backbone_chunks,
     committee,
     property_values,
+    root_mean_square,
+    scalars_of,
     spread,
     typical_size,
 )
@@ -139,7 +143,7 @@ class TensorTask(eqx.Module):
             batch: structures, or features of atoms.
         """
         mixed = len({prop.pooling == "none" for prop in self.config.properties}) == 2
-        every, species, owner = self.values(params, batch)
+        every, species, owner, _ = self.values(params, batch)
         loss, weight = jnp.zeros((), every[0].dtype), jnp.zeros((), every[0].dtype)
         errors, there = [], []
         for prop, scale, each, given in zip(self.config.properties, self.scales, every, batch.values, strict=True):
@@ -163,24 +167,32 @@ class TensorTask(eqx.Module):
         return Sums(loss, weight, *_added(tuple(errors), tuple(there)))
 
     def spreads(
-        self, params: dict, batch: StructureBatch | FeatureBatch
-    ) -> tuple[tuple[Float[Array, " _"], Float[Array, " _"], Float[Array, " _"]], ...]:
-        """For each property: error of the mean (root mean square over its elements), spread, size.
+        self, params: dict, batch: StructureBatch | FeatureBatch, domain: Domain | None = None
+    ) -> tuple[tuple[Float[Array, " _"], Float[Array, " _"], Float[Array, " _"], Float[Array, " _"]], ...]:
+        """For each property: error of the mean (root mean square over its elements), spread, size, distance.
 
-        The error is NaN without a label, and where the model has learnt nothing of an element.
+        The error is NaN without a label, and where the model has learnt nothing of an element; the distance, from the learnt
+        atoms, without a domain.
         """
-        every, species, _ = self.values(params, batch)
-        found = []
+        every, species, _, chunks = self.values(params, batch)
+        found, away = [], jnp.full(species.shape, jnp.nan, every[0].dtype)
+        if domain is not None:
+            away, _ = distance(domain, scalars_of(self.config.network, chunks), jnp.maximum(species, 0))
         for prop, scale, each, given in zip(self.config.properties, self.scales, every, batch.values, strict=True):
             size = typical_size(prop, scale).astype(each.dtype)
             size = size[species] if prop.pooling == "none" else jnp.broadcast_to(size[0], each.shape[1:2])
             wrong = (each.mean(axis=0) - jnp.asarray(given, each.dtype)).reshape(each.shape[1], -1)
             error = jnp.where(_known(prop, scale, species, batch), jnp.sqrt(jnp.mean(wrong**2, axis=-1)), jnp.nan)
-            found.append((error, spread(each), size))
+            mine = away
+            if prop.pooling != "none" and isinstance(batch, StructureBatch):
+                mine = root_mean_square(away, jnp.asarray(batch.graph.is_atom), batch.graph)
+            found.append((error, spread(each), size, mine))
         return tuple(found)
 
-    def values(self, params: dict, batch: StructureBatch | FeatureBatch) -> tuple[tuple[Array, ...], Array, Array | None]:
-        """Values of each property by each member, species, and atoms of each structure."""
+    def values(
+        self, params: dict, batch: StructureBatch | FeatureBatch
+    ) -> tuple[tuple[Array, ...], Array, Array | None, Chunks]:
+        """Values of each property by each member, species, atoms of each structure, and features."""
         config, dtype = self.config, jax.tree.leaves(params)[0].dtype
         if isinstance(batch, FeatureBatch):
             chunks, graph, atoms = tuple(jnp.asarray(chunk, dtype) for chunk in batch.chunks), None, None
@@ -190,7 +202,7 @@ class TensorTask(eqx.Module):
             vectors = graph.vectors(jnp.asarray(batch.positions, dtype), jnp.asarray(batch.cell, dtype))
             chunks = backbone_chunks(config.network, params["backbone"], vectors, graph)
         numbers = committee(config, params, chunks, species)
-        return property_values(config, self.scales, numbers, species, graph), species, atoms
+        return property_values(config, self.scales, numbers, species, graph), species, atoms, chunks
 
 
 def _known(prop: Property, scale: PropertyScale, species: Array, batch: StructureBatch | FeatureBatch) -> Array:

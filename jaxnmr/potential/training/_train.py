@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,14 +10,16 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxnmr.potential._domain import Domain
 from jaxnmr.potential._potential import Potential
 from jaxnmr.potential._tensor_model import TensorModel
-from jaxnmr.potential._tensor_network import Calibration
+from jaxnmr.potential._tensor_network import Calibration, scalars_of
 from jaxnmr.potential._weights import flatten
-from jaxnmr.potential.training._batches import FeatureBatches, StructureBatches
+from jaxnmr.potential.training._batches import FeatureBatch, FeatureBatches, StructureBatches
 from jaxnmr.potential.training._calibrate import BARE, fit_calibration
 from jaxnmr.potential.training._course import Progress
-from jaxnmr.potential.training._frozen import digest, features
+from jaxnmr.potential.training._domain import fit_domain
+from jaxnmr.potential.training._frozen import digest, every_feature, features
 from jaxnmr.potential.training._loop import check_frozen, optimise
 from jaxnmr.potential.training._samples import Sample
 from jaxnmr.potential.training._settings import Settings
@@ -25,12 +28,17 @@ from jaxnmr.potential.training._tasks import EnergyTask, TensorTask
 __all__ = ["Trained", "calibrated", "check_settings", "train"]
 
 
+# Structures and atoms that tell where learnt atoms lie, at most: a scatter of a few hundred channels asks for no more.
+_FOR_DOMAIN, _ATOMS_FOR_DOMAIN = 400, 50_000
+
+
 class Trained(NamedTuple):
     """The result of a training.
 
     Attributes:
-        model: with the best parameters (their running mean), uncertainties calibrated on the validation set. Those of a
-            property of which it has no label are the bare spread of the committee; see `uncalibrated`.
+        model: with the best parameters (their running mean), the domain of the learnt atoms, and uncertainties calibrated on
+            the validation set. Those of a property of which it has no label are the bare spread of the committee; see
+            `uncalibrated`.
         course: each validation.
     """
 
@@ -83,7 +91,7 @@ def train(
         batches = FeatureBatches(learnt, settings.batch_size)
         judged = None if held is None else FeatureBatches(held, 1024)
     else:
-        backbone = None
+        backbone = learnt = held = None
         batches = StructureBatches(config.network, config.properties, samples, settings.batch_size)
         judged = StructureBatches(config.network, config.properties, validation, settings.batch_size) if validation else None
     task = TensorTask(config, model.scales, settings)
@@ -101,6 +109,9 @@ def train(
     # What an earlier training found belongs to its parameters.
     bare = tuple(_number(BARE, model) for _ in model.properties)
     done = TensorModel(config, whole, model.scales, bare, model.card)
+    learnt = _seen(done, samples) if learnt is None else learnt
+    held = _seen(done, validation) if held is None and validation else held
+    done = dataclasses.replace(done, domain=_domain(done, learnt, held))
     if judged is not None:
         done = _calibrated(done, task, found, judged)
     return Trained(done, course)
@@ -121,13 +132,16 @@ def check_settings(model: Potential | TensorModel, settings: Settings, *, frozen
     check_frozen(settings, params)
 
 
-def calibrated(model: TensorModel, samples: Sequence[Sample]) -> TensorModel:
+def calibrated(model: TensorModel, samples: Sequence[Sample], learnt: Sequence[Sample] = ()) -> TensorModel:
     """The model with uncertainties that fit its errors on samples it has not seen.
 
     Args:
         model: trained.
         samples: held out. The uncertainty of a property of which they have no label stays as it is.
+        learnt: what it has learnt from, for the domain of these atoms; without, the model keeps the domain that it has.
     """
+    if learnt:
+        model = dataclasses.replace(model, domain=_domain(model, _seen(model, learnt), _seen(model, samples)))
     task = TensorTask(model.config, model.scales, Settings())
     batches = StructureBatches(model.config.network, model.config.properties, samples, 4)
     return _calibrated(model, task, model.params, batches)
@@ -166,18 +180,45 @@ def _bare(samples: Sequence[Sample]) -> list[Sample]:
 def _calibrated(
     model: TensorModel, task: TensorTask, params: dict, batches: StructureBatches | FeatureBatches
 ) -> TensorModel:
-    found: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = [[] for _ in model.properties]
-    compute = jax.jit(lambda params, batch: task.spreads(params, batch))
+    found: list[list[tuple[np.ndarray, ...]]] = [[] for _ in model.properties]
+    compute = jax.jit(lambda params, batch: task.spreads(params, batch, model.domain))
     for _, batch in batches.ordered():
         for collected, each in zip(found, compute(params, batch), strict=True):
-            error, spread, size = (np.asarray(part, np.float64) for part in each)
-            collected.append((error, spread, size))
+            error, spread, size, away = (np.asarray(part, np.float64) for part in each)
+            collected.append((error, spread, size, away))
     calibrations = []
     for collected, before in zip(found, model.calibrations, strict=True):
-        error, spread, size = (np.concatenate(part) for part in zip(*collected, strict=True))
-        fitted = fit_calibration(error, spread, size)
+        error, spread, size, away = (np.concatenate(part) for part in zip(*collected, strict=True))
+        fitted = fit_calibration(error, spread, size, away)
         calibrations.append(before if fitted is BARE else _number(fitted, model))
-    return TensorModel(model.config, model.params, model.scales, tuple(calibrations), model.card)
+    return dataclasses.replace(model, calibrations=tuple(calibrations))
+
+
+def _seen(model: TensorModel, samples: Sequence[Sample]) -> FeatureBatch | None:
+    """Features of the labelled atoms of some structures, as the trained backbone makes them; None without any label."""
+    some = [sample for sample in samples if any(not np.isnan(values).all() for values in sample.values)]
+    some = some[:: -(-len(some) // _FOR_DOMAIN) or 1]
+    if not some:
+        return None
+    if any(prop.pooling != "none" for prop in model.properties):
+        return every_feature(model.config, model.params["backbone"], some)
+    return features(model.config, model.params["backbone"], some)[0]
+
+
+def _domain(model: TensorModel, learnt: FeatureBatch | None, held: FeatureBatch | None) -> Domain | None:
+    """Where learnt atoms lie, in the model's precision."""
+    if learnt is None:
+        return model.domain
+    mine, others = (None if each is None else _known(model, each) for each in (learnt, held))
+    assert mine is not None
+    found = fit_domain(*mine, len(model.config.network.elements), others)
+    return Domain(*(jax.numpy.asarray(part, model.dtype) for part in found))
+
+
+def _known(model: TensorModel, batch: FeatureBatch) -> tuple[np.ndarray, np.ndarray]:
+    """Even scalars and places of some atoms."""
+    chunks, step = tuple(jax.numpy.asarray(chunk) for chunk in batch.chunks), -(-len(batch.species) // _ATOMS_FOR_DOMAIN)
+    return np.asarray(scalars_of(model.config.network, chunks))[::step], np.asarray(batch.species)[::step]
 
 
 def _number(calibration: Calibration, model: TensorModel) -> Calibration:
