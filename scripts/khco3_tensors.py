@@ -1,9 +1,11 @@
 """Train the shielding and field-gradient model for KHCO3 that the package ships, on GIAO labels of isolated dimers.
 
     python scripts/khco3_tensors.py [FOLDER]
+    python scripts/khco3_tensors.py --calibrate
 
 FOLDER (build/khco3-tensors unless given) keeps checkpoints; started again, the training goes on. The result goes to
-jaxnmr/data/khco3-tensors.safetensors. The labels, scripts/data/khco3-labels.extxyz.xz, were made for this project.
+jaxnmr/data/khco3-tensors.safetensors. With --calibrate the model there keeps its weights, and only its uncertainties and the
+domain of its learnt atoms are made anew. The labels, scripts/data/khco3-labels.extxyz.xz, were made for this project.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from pathlib import Path
 
 from _khco3 import CUTOFF, ELEMENTS, ROOT, frames, report
 
-from jaxnmr.potential import EFG, SHIELDING, HeadConfig, ModelCard, NequipConfig, save_tensor_model
-from jaxnmr.potential.training import Sample, Settings, average_neighbors, compare, new_tensor_model, train
+from jaxnmr.potential import EFG, SHIELDING, HeadConfig, ModelCard, NequipConfig, load_tensor_model, save_tensor_model
+from jaxnmr.potential.training import Sample, Settings, average_neighbors, calibrated, compare, new_tensor_model, train
 
 TARGET = ROOT / "jaxnmr" / "data" / "khco3-tensors.safetensors"
 # Of each temperature's frames in their order: the last tenth is tested on, the tenth before chooses and calibrates. Frames
@@ -80,5 +82,11 @@ def main(folder: str = str(ROOT / "build" / "khco3-tensors")) -> None:
     print(f"{TARGET}: {TARGET.stat().st_size} bytes")
 
 
+def calibrate() -> None:
+    """Uncertainties and domain of the model that is there."""
+    sets, model = samples(), load_tensor_model(TARGET, "float32")
+    save_tensor_model(calibrated(model, sets["choose"], learnt=sets["learn"]), TARGET)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    calibrate() if sys.argv[1:2] == ["--calibrate"] else main(*sys.argv[1:2])

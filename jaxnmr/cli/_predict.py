@@ -26,6 +26,8 @@ __all__ = ["predict"]
 _COLUMNS = {"shielding": "ms", "efg": "efg"}
 # Atoms whose rows are written together: some ten megabytes of text.
 _PIECE = 20000
+# A hundredth of what is like the learnt lies beyond 1.
+_FAR = 2.0
 
 
 def predict(
@@ -79,16 +81,24 @@ def _all_tensors(structures: Path, model: Path, output: Path, frame: int | None,
         places = places_of(structures, len(frames), frame)
         check_elements(frames, places, network.elements)
         uncertainties: dict[str, list[np.ndarray]] = {name: [] for name in asked}
+        novelties: list[np.ndarray] = []
         with _in_pieces(output) as add, progress(len(frames)) as done:
             for number, found in predictions(network, frames, places, done):
                 labelled = network.label(frames[number], found)
                 told = {name: found[names.index(name)].uncertainty for name in asked}
-                add(labelled, {f"{_COLUMNS[name]}_uncertainty": values for name, values in told.items()})
+                columns = {f"{_COLUMNS[name]}_uncertainty": values for name, values in told.items()}
+                # The same for all properties, where it is not that an element has no labels of one.
+                novelty = np.fmax.reduce([found[names.index(name)].novelty for name in asked])
+                if network.domain is not None:
+                    columns["novelty"] = novelty
+                novelties.append(novelty)
+                add(labelled, columns)
                 for name, values in told.items():
                     uncertainties[name].append(values)
                 if as_json:
-                    rows += _rows(labelled, told, number if len(frames) > 1 else None)
+                    rows += _rows(labelled, told, novelty, number if len(frames) > 1 else None)
     _warn(network, asked, frames)
+    _warn_of_far(np.concatenate(novelties))
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -160,6 +170,18 @@ def _warn(network: jn.TensorModel, asked: Sequence[str], frames: Sequence[jn.Str
         say(f"warning: the uncertainty of {', '.join(bare)} was never calibrated; it is {what}.")
 
 
+def _warn_of_far(novelty: np.ndarray) -> None:
+    """How many atoms are unlike those that the model has learnt from."""
+    known = novelty[~np.isnan(novelty)]
+    far = known[known > _FAR]
+    if far.size:
+        say(
+            f"warning: {far.size} of {known.size} atoms are unlike those the model has learnt from, up to {far.max():.2g} "
+            "times as far from these as they reach (novelty). Their values are extrapolated, and their uncertainties are no "
+            "more than in proportion to the distance."
+        )
+
+
 def _tensor_model(model: Path) -> jn.TensorModel:
     try:
         return jn.load_tensor_model(model)
@@ -219,11 +241,13 @@ def _frame(structure: jn.Structure, energy: float, forces: np.ndarray, stress: n
     return "\n".join([str(len(structure)), " ".join(head), *lines]) + "\n"
 
 
-def _rows(structure: jn.Structure, told: dict[str, np.ndarray], number: int | None) -> list[dict]:
+def _rows(structure: jn.Structure, told: dict[str, np.ndarray], novelty: np.ndarray, number: int | None) -> list[dict]:
     """One row an atom."""
     rows: list[dict[str, Any]] = [
         {"atom": name} if number is None else {"frame": number, "atom": name} for name in structure.names
     ]
+    for row, each in zip(rows, novelty, strict=True):
+        row["novelty"] = None if np.isnan(each) else float(each)
     for name, uncertainty in told.items():
         tensors = structure.shielding if name == "shielding" else structure.efg
         for row, tensor, each in zip(rows, np.asarray(tensors), uncertainty, strict=True):

@@ -70,7 +70,8 @@ def predict(
     """Predict shieldings and field gradients of every atom, or energies and forces.
 
     Written as a calculation's would have been; extxyz holds uncertainties too, in the columns ms_uncertainty and
-    efg_uncertainty. Elements of which the model has learnt nothing have no value; a line names them. With --energies, or
+    efg_uncertainty, and in the column novelty how far each atom is from those that were learnt (beyond 1 values are
+    extrapolated). Elements of which the model has learnt nothing have no value; a line names them. With --energies, or
     foundation weights (.nqx), a potential's energy, forces and stress of each frame go to extxyz, as ASE and `jaxnmr train`
     read them. Thousands of frames are taken in batches; the file takes its name when it is whole. Of a model of isotropic
     shieldings, tensors without anisotropy are written.

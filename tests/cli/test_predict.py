@@ -1,5 +1,6 @@
 """`jaxnmr predict`: files that other programs and this one read."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ import jaxnmr as jn
 from jaxnmr.cli import _main, _predict, _predict_frames
 from jaxnmr.potential import Property, save_potential, save_tensor_model
 from jaxnmr.potential.training import read_samples
+from jaxnmr.potential.training._domain import fit_domain
 from jaxnmr.structure import Structure, write
 from tests.potential.small import CONFIG, small_potential, small_tensor_model
 
@@ -92,6 +94,26 @@ def test_energies_and_forces_that_others_read(folder):
     assert done.exit_code == 2 and "p.safetensors is a potential; add --energies" in done.stderr
     done = run(folder, "one.extxyz", "none.extxyz", "--energies")
     assert done.exit_code == 2 and "m.safetensors is a tensor model, which has no energies" in done.stderr
+
+
+def test_atoms_unlike_the_learnt_are_told(folder):
+    """Their number and distance on stderr; a column of the file and of the rows; nothing where no domain is known."""
+    crystal, rng = jn.structure.read(folder / "one.extxyz"), np.random.default_rng(0)
+    model = small_tensor_model()
+    domain = fit_domain(0.02 * rng.normal(size=(90, 12)), np.arange(90) % 3, 3)
+    save_tensor_model(dataclasses.replace(model, domain=domain), folder / "known.safetensors")
+    arguments = ["predict", str(folder / "one.extxyz"), "--model", str(folder / "known.safetensors"), "-o"]
+    done = runner.invoke(_main.app, [*arguments, str(folder / "far.extxyz"), "--json"])
+    assert done.exit_code == 0, done.output
+    novelty = dataclasses.replace(model, domain=domain).novelty(crystal)
+    assert (novelty > 2).any()
+    assert f"{(novelty > 2).sum()} of 4 atoms are unlike those the model has learnt from" in " ".join(
+        done.stderr.split()
+    )
+    np.testing.assert_allclose([row["novelty"] for row in json.loads(done.stdout)], novelty, rtol=1e-6)
+    ase_io = pytest.importorskip("ase.io")
+    np.testing.assert_allclose(ase_io.read(folder / "far.extxyz").get_array("novelty"), novelty, rtol=1e-6)
+    assert "unlike those" not in run(folder, "one.extxyz", "near.extxyz").stderr
 
 
 def test_elements_of_which_nothing_was_learnt_are_named(folder):
