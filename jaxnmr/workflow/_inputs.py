@@ -102,6 +102,12 @@ def _prepared(config: RunConfig, potential: Any, tensors: Any) -> Inputs:
     for name in ("shielding", "efg") if nucleus.is_quadrupolar else ("shielding",):
         if hasattr(model, "predicts") and nucleus.symbol not in model.predicts(name):
             raise ValueError(f"tensors.file: has learnt no {name} of {nucleus.symbol}; use one that has.")
+        irreps = {each.name: each.irreps for each in getattr(model, "properties", ()) if each.shape != (3, 3)}
+        if name in irreps:
+            raise ValueError(
+                f"tensors.file: its {name} has the irreps {irreps[name]}, no tensors of atoms, without which there are no line "
+                "shapes; use a model of whole tensors."
+            )
     unknown = [symbol for symbol in structure.elements if symbol not in getattr(model, "elements", structure.elements)]
     if unknown:
         raise ValueError(f"tensors.file: does not know {', '.join(unknown)}; use a model that was trained on them.")

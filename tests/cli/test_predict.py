@@ -107,9 +107,7 @@ def test_atoms_unlike_the_learnt_are_told(folder):
     assert done.exit_code == 0, done.output
     novelty = dataclasses.replace(model, domain=domain).novelty(crystal)
     assert (novelty > 2).any()
-    assert f"{(novelty > 2).sum()} of 4 atoms are unlike those the model has learnt from" in " ".join(
-        done.stderr.split()
-    )
+    assert f"{(novelty > 2).sum()} of 4 atoms are unlike those the model has learnt from" in " ".join(done.stderr.split())
     np.testing.assert_allclose([row["novelty"] for row in json.loads(done.stdout)], novelty, rtol=1e-6)
     ase_io = pytest.importorskip("ase.io")
     np.testing.assert_allclose(ase_io.read(folder / "far.extxyz").get_array("novelty"), novelty, rtol=1e-6)

@@ -11,6 +11,7 @@ import jaxnmr as jn
 from jaxnmr.dynamics import Surface
 from jaxnmr.dynamics._units import OMEGA
 from jaxnmr.errors import warn
+from jaxnmr.potential import Property
 from jaxnmr.structure import Structure, supercell
 from jaxnmr.workflow import Step, prepared
 from jaxnmr.workflow._compare import compared_or_why
@@ -154,6 +155,12 @@ class Shiftless(toy.Tensors):
         return ("H",)
 
 
+class Isotropic(toy.Tensors):
+    """A tensor model of isotropic shieldings."""
+
+    properties = (Property(name="shielding", irreps="0e"),)
+
+
 class Unknowing(Potential):
     """A potential that has not seen hydrogen."""
 
@@ -166,6 +173,7 @@ class Unknowing(Potential):
         ({"potential": Unknowing()}, "potential.file: does not know H; use a potential that was trained"),
         ({"tensors": Narrow()}, "tensors.file: does not know C; use a model that was trained"),
         ({"tensors": Shiftless()}, "tensors.file: has learnt no shielding of C"),
+        ({"tensors": Isotropic()}, "tensors.file: its shielding has the irreps 0e, no tensors"),
     ],
 )
 def test_models_that_lack_an_element(tmp_path, models, words):
