@@ -105,8 +105,8 @@ def _prepared(config: RunConfig, potential: Any, tensors: Any) -> Inputs:
         irreps = {each.name: each.irreps for each in getattr(model, "properties", ()) if each.shape != (3, 3)}
         if name in irreps:
             raise ValueError(
-                f"tensors.file: its {name} has the irreps {irreps[name]}, no tensors of atoms, without which there are no line "
-                "shapes; use a model of whole tensors."
+                f"tensors.file: its {name} has the irreps {irreps[name]}, no tensors of atoms, and there are no line shapes "
+                "without; use a model of whole tensors."
             )
     unknown = [symbol for symbol in structure.elements if symbol not in getattr(model, "elements", structure.elements)]
     if unknown:

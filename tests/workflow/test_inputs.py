@@ -173,7 +173,7 @@ class Unknowing(Potential):
         ({"potential": Unknowing()}, "potential.file: does not know H; use a potential that was trained"),
         ({"tensors": Narrow()}, "tensors.file: does not know C; use a model that was trained"),
         ({"tensors": Shiftless()}, "tensors.file: has learnt no shielding of C"),
-        ({"tensors": Isotropic()}, "tensors.file: its shielding has the irreps 0e, no tensors"),
+        ({"tensors": Isotropic()}, "tensors.file: its shielding has the irreps 1x0e, no tensors"),
     ],
 )
 def test_models_that_lack_an_element(tmp_path, models, words):
