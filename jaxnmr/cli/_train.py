@@ -80,6 +80,9 @@ def train(config: Config, *, restart: bool, dry_run: bool, as_json: bool, x64: b
         model = _start(config, sets)
         check_settings(model, config.training, frozen=config.model.frozen)
         say(", ".join(_counted(name, some, config) for name, some in sets.items() if some))
+        for name, files in (("validation", config.data.validation), ("test", config.data.test)):
+            for twice in sorted({each.resolve() for each in files} & {each.resolve() for each in config.data.train}):
+                say(f"warning: {twice.name} is in data.train and in data.{name}: errors there tell nothing of others.")
         if dry_run:
             return
         folder.mkdir(exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,11 +102,16 @@ def read_config(path: Path, output: Path | None) -> Config:
     raw, folder = read_toml(path), path.parent
     data, model = raw.get("data"), raw.get("model")
     if isinstance(data, dict):
-        for name in ("train", "validation", "test"):
-            given = data.get(name)
-            files = [given] if isinstance(given, str) else given
-            if isinstance(files, list):
-                data[name] = _files(files, folder, f"{path}: data.{name}")
+        # A pattern takes what is left: no file that another set names, or has taken before.
+        asked = {
+            name: [data[name]] if isinstance(data.get(name), str) else data.get(name)
+            for name in ("test", "validation", "train")
+        }
+        asked = {name: files for name, files in asked.items() if isinstance(files, list)}
+        for name, files in asked.items():
+            others = [folder / each for other in asked if other != name for each in asked[other] if isinstance(each, str)]
+            data[name] = _files(files, folder, f"{path}: data.{name}", {each.resolve() for each in others if each.exists()})
+            asked[name] = data[name]
     if isinstance(model, dict) and isinstance(model.get("start"), str):
         model["start"] = str(folder / model["start"])
     target = raw.setdefault("output", {})
@@ -121,8 +127,14 @@ def read_config(path: Path, output: Path | None) -> Config:
     return config
 
 
-def _files(given: list[Any], folder: Path, key: str) -> list[Any]:
+def _files(given: list[Any], folder: Path, key: str, elsewhere: Collection[Path] = ()) -> list[Any]:
     """Names that count from the folder, with the files that match in the place of each pattern.
+
+    Args:
+        given: names and patterns.
+        folder: of the file that names them.
+        key: where, for messages.
+        elsewhere: files that other sets name, which no pattern takes as well.
 
     Raises:
         Failure: a pattern that no file matches.
@@ -133,7 +145,7 @@ def _files(given: list[Any], folder: Path, key: str) -> list[Any]:
             found.append(str(folder / each) if isinstance(each, str) else each)
             continue
         matched = sorted(folder / name for name in glob.glob(each, root_dir=folder, recursive=True))
-        matched = [str(name) for name in matched if name.is_file()]
+        matched = [str(name) for name in matched if name.is_file() and name.resolve() not in elsewhere]
         if not matched:
             raise Failure(f"{key}: no file matches {each!r}, looked for from {folder}; correct the pattern.")
         # What is named already, or by two patterns, is learnt from once.

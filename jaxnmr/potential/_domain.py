@@ -35,7 +35,8 @@ class Domain(NamedTuple):
         directions: along which they scatter most, orthonormal, (channel, direction).
         scatter: mean square along each, with what regularises it, N included, (direction,).
         rest: the same across all other directions.
-        end: distance below which 99 of 100 learnt atoms of each element lie, (element,).
+        end: distance below which 99 of 100 atoms like the learnt ones of each element lie, (element,); NaN where too few
+            were learnt to tell.
     """
 
     mean: Float[Numbers, "element channel"]
@@ -58,8 +59,8 @@ def distance(
     """
     mean, size, directions, scatter, rest, end = (jnp.asarray(part, scalars.dtype) for part in domain)
     away = (scalars - mean[species]) / size[None]
-    along = away @ directions
-    across = away - along @ directions.T
+    along = jnp.matmul(away, directions, precision="highest")
+    across = away - jnp.matmul(along, directions.T, precision="highest")
     square = jnp.sum(along**2 / scatter[None], axis=-1) + jnp.sum(across**2, axis=-1) / rest
     positive = square > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0), end[species]
@@ -70,13 +71,15 @@ def excess(away: Float[Array, " _"], end: Float[Array, " _"], error: Float[Numbe
 
     $$g^2 / (1 + g^2),\quad g^2 = e^2 (d^2 - d_{end}^2)$$
 
-    It is zero up to there, grows with the distance, and ends at one: of what is unlike everything learnt only the size of
-    the property is known.
+    It is zero up to there and where no end is known, grows with the distance, and ends at one: of what is unlike everything
+    learnt only the size of the property is known.
 
     Args:
         away: distances, d.
         end: where the learnt atoms end.
         error: root mean square error for a distance of one, in S, e.
     """
-    growth = jnp.asarray(error, away.dtype) ** 2 * jnp.maximum(away**2 - end**2, 0.0)
+    known = ~jnp.isnan(end)
+    past = jnp.maximum(away**2 - jnp.where(known, end, 0.0) ** 2, 0.0)
+    growth = jnp.asarray(error, away.dtype) ** 2 * jnp.where(known, past, 0.0)
     return growth / (1 + growth)

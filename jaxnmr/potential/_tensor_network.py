@@ -247,7 +247,7 @@ def summary(
         uncertain = _calibrated(spread(each), size.astype(each.dtype), calibration, mine)
         if each.shape[0] == 1:  # its spread of zero says nothing
             uncertain = jnp.where(calibration.bare, jnp.nan, uncertain)
-        new = jnp.full_like(uncertain, jnp.nan) if mine is None else mine[0] / jnp.maximum(mine[1], 1e-12)
+        new = jnp.full_like(uncertain, jnp.nan) if mine is None else mine[0] / mine[1]
         found.append((_masked(each.mean(axis=0), known, real), _masked(uncertain, known, real), _masked(new, known, real)))
     return tuple(found)
 

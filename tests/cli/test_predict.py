@@ -11,7 +11,7 @@ import jaxnmr as jn
 from jaxnmr.cli import _main, _predict, _predict_frames
 from jaxnmr.potential import Property, save_potential, save_tensor_model
 from jaxnmr.potential.training import read_samples
-from jaxnmr.potential.training._domain import fit_domain
+from jaxnmr.potential.training._domain import Seen, fit_domain
 from jaxnmr.structure import Structure, write
 from tests.potential.small import CONFIG, small_potential, small_tensor_model
 
@@ -100,7 +100,7 @@ def test_atoms_unlike_the_learnt_are_told(folder):
     """Their number and distance on stderr; a column of the file and of the rows; nothing where no domain is known."""
     crystal, rng = jn.structure.read(folder / "one.extxyz"), np.random.default_rng(0)
     model = small_tensor_model()
-    domain = fit_domain(0.02 * rng.normal(size=(90, 12)), np.arange(90) % 3, 3)
+    domain = fit_domain(Seen(0.02 * rng.normal(size=(90, 12)), np.arange(90) % 3, np.arange(90) // 9), 3)
     save_tensor_model(dataclasses.replace(model, domain=domain), folder / "known.safetensors")
     arguments = ["predict", str(folder / "one.extxyz"), "--model", str(folder / "known.safetensors"), "-o"]
     done = runner.invoke(_main.app, [*arguments, str(folder / "far.extxyz"), "--json"])

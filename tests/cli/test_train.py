@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import jaxnmr as jn
 from jaxnmr.cli import _main
+from jaxnmr.cli._train_config import read_config
 from jaxnmr.potential import NequipConfig, Property, save_tensor_model
 from jaxnmr.structure import Structure, write
 from tests.potential.small import CONFIG, small_potential, small_tensor_model
@@ -381,8 +382,6 @@ def test_bad_input_is_one_line(folder, text, advice):
 
 def test_patterns_stand_for_files(folder):
     """Sorted, from the folder of the TOML file, each file once; an existing name is no pattern, and none is no match."""
-    from jaxnmr.cli._train_config import read_config
-
     deep = folder / "run[1]" / "deep"
     deep.mkdir(parents=True)
     for name in ("b2.extxyz", "a.extxyz", "b1.extxyz", "b[12].extxyz", "deep/c.extxyz"):
@@ -402,6 +401,21 @@ def test_patterns_stand_for_files(folder):
     done = run(folder, text, "--dry-run")
     assert done.exit_code == 0, done.output
     assert "train: 22 structures, validation: 2 structures, test: 12 structures" in done.stderr
+    assert "warning" not in done.stderr
+
+
+def test_no_structure_is_learnt_from_and_tested_on_unawares(folder):
+    """A pattern leaves out what other sets name or match; a file that is named twice is told."""
+    for name in ("one.xyz", "two.xyz", "held.xyz", "last.xyz"):
+        shutil.copy(folder / "frames.extxyz", folder / name)
+    sets = 'train = "*.xyz"\nvalidation = "h*.xyz"\ntest = "last.xyz"'
+    (folder / "apart.toml").write_text(f"[data]\n{sets}\n")
+    data = read_config(folder / "apart.toml", None).data
+    names = [[path.name for path in each] for each in (data.train, data.validation, data.test)]
+    assert names == [["one.xyz", "two.xyz"], ["held.xyz"], ["last.xyz"]]
+    text = ENERGIES.replace("[training]", 'test = "frames.extxyz"\n[training]')
+    done = run(folder, text, "--dry-run")
+    assert "warning: frames.extxyz is in data.train and in data.test" in done.stderr
 
 
 def test_dry_run_checks_and_writes_nothing(folder):

@@ -11,8 +11,8 @@ import pytest
 from jaxnmr.potential import EFG, SHIELDING, HeadConfig, NequipConfig, Property, load_tensor_model, save_tensor_model
 from jaxnmr.potential._container import pack, unpack
 from jaxnmr.potential._domain import distance, excess
-from jaxnmr.potential.training import Settings, as_sample, calibrated, compare, new_tensor_model, train
-from jaxnmr.potential.training._domain import fit_domain
+from jaxnmr.potential.training import Settings, _frozen, as_sample, calibrated, compare, new_tensor_model, train
+from jaxnmr.potential.training._domain import Seen, fit_domain
 from jaxnmr.structure import Structure
 from tests.potential.small import CONFIG, crystals, small_tensor_model
 
@@ -31,10 +31,15 @@ def atoms(count=400, channels=12, scattering=12, seed=0):
     return rng.normal(size=(count, scattering)) @ mixing + 50.0 * species[:, None], species
 
 
+def seen(x, species, samples=8):
+    """Of so many samples, in turns."""
+    return Seen(x, species, np.arange(len(x)) % samples)
+
+
 def test_distances_are_those_of_mahalanobis():
     """Against the inverse of the scatter matrix itself; mean square one over the learnt, ends at their 99th hundredth."""
     x, species = atoms()
-    domain = fit_domain(x, species, 3)
+    domain = fit_domain(seen(x, species), 3)
     away, end = (np.asarray(part) for part in distance(domain, jnp.asarray(x), jnp.asarray(species)))
     centred = x - np.stack([x[species == z].mean(axis=0) for z in (0, 0, 2)])[species]
     scaled = centred / np.asarray(domain.size)
@@ -44,13 +49,14 @@ def test_distances_are_those_of_mahalanobis():
     np.testing.assert_allclose(away, np.sqrt(square / square.mean()), rtol=1e-9)
     assert abs(np.mean(away**2) - 1) < 1e-9
     for z in (0, 2):
-        assert abs(np.mean(away[species == z] > end[species == z]) - 0.01) < 0.006
+        assert np.mean(away[species == z] > end[species == z]) <= 0.015
+    assert np.isnan(domain.end[1])
 
 
 def test_few_directions_tell_what_all_do():
     """Of 100 channels only ten numbers matter, so 64 directions are as good; what never changed is not infinitely far."""
     x, species = atoms(channels=100, scattering=10)
-    domain = fit_domain(x, species, 3)
+    domain = fit_domain(seen(x, species), 3)
     assert domain.directions.shape == (100, 64)
     shifted = x + 0.5 * np.asarray(domain.size)[None] * np.sign(np.random.default_rng(1).normal(size=100))
     for points in (x, shifted):
@@ -61,8 +67,44 @@ def test_few_directions_tell_what_all_do():
         inverse = np.linalg.inv(scatter + 1e-3 * np.linalg.eigvalsh(scatter).max() * np.eye(100))
         norm = np.einsum("ni,ij,nj->n", learnt, inverse, learnt).mean()
         np.testing.assert_allclose(away, np.sqrt(np.einsum("ni,ij,nj->n", scaled, inverse, scaled) / norm), rtol=1e-6)
-    single = fit_domain(x[:1], species[:1], 3)
-    assert all(np.isfinite(part).all() for part in single)
+    single = fit_domain(seen(x[:1], species[:1]), 3)
+    assert all(np.isfinite(part).all() for part in single[:-1])
+
+
+def test_ends_are_those_of_atoms_that_were_not_learnt():
+    """Of few learnt atoms nearly all others of their kind would lie outside; held-out ones, or halves, tell how far."""
+    x, species = atoms(2000, channels=60, scattering=60)
+    few, fresh = slice(0, 80), slice(400, None)
+    held = Seen(x[80:400], species[80:400], np.zeros(320))
+    for domain in (fit_domain(seen(x[few], species[few]), 3, held), fit_domain(seen(x[few], species[few]), 3)):
+        away, end = (np.asarray(p) for p in distance(domain, jnp.asarray(x[fresh]), jnp.asarray(species[fresh])))
+        assert np.mean(away > 2 * end) < 0.01
+        assert np.mean(away > end) < 0.2
+        assert np.median(away / end) > 0.2
+    # One sample tells nothing of others, nor do nine atoms of an element.
+    assert np.isnan(fit_domain(seen(x[few], species[few], samples=1), 3).end).all()
+    rare = np.where(np.cumsum(species == 2) > 9, 0, species)[:200]
+    assert np.isnan(fit_domain(seen(x[:200], rare), 3).end).tolist() == [False, True, True]
+
+
+def test_elements_of_few_structures_are_met(monkeypatch):
+    """Of a thousand structures some hundred tell; but not such that an element is passed over."""
+    structures, samples = crystals(40), []
+    for k, structure in enumerate(structures):
+        efg = np.full((4, 3, 3), np.nan)
+        efg[3 if k % 2 else slice(0, 3)] = 0.0  # hydrogen in every other one
+        samples.append(as_sample(Structure(structure.species, structure.positions, structure.cell, efg=efg), (EFG,)))
+    monkeypatch.setattr(_frozen, "_STRUCTURES", 6)
+    monkeypatch.setattr(_frozen, "_OF_EACH", 12)
+    model = small_tensor_model((EFG,), network=TENSORS)
+    found = _frozen.even_scalars(model.config, model.params["backbone"], samples)
+    assert found is not None
+    counts = np.bincount(found.species, minlength=3)
+    assert counts.min() >= 12
+    assert counts.sum() < 80
+    assert found.scalars.shape == (counts.sum(), 4)
+    whole, _ = _frozen.features(model.config, model.params["backbone"], samples)
+    assert {row.tobytes() for row in found.scalars} <= {row.tobytes() for row in np.asarray(whole.chunks[0])[:, 0, :]}
 
 
 def test_variance_beyond_the_end():
@@ -75,6 +117,7 @@ def test_variance_beyond_the_end():
     assert abs(found[3] - 1) < 1e-7
     slope = jax.vmap(jax.grad(lambda d: excess(d[None], jnp.ones(1), error)[0]))(away)
     assert np.isfinite(slope).all()
+    assert np.asarray(excess(away, jnp.full(4, jnp.nan), error)).tolist() == [0.0] * 4
 
 
 @pytest.fixture(scope="module")
@@ -96,23 +139,23 @@ def test_uncertainties_follow_the_distance(learnt):
     near, crystal = samples[0].structure, samples[12].structure
     far = Structure(crystal.species, 0.93 * crystal.positions, 0.93 * crystal.cell)
     assert (model.novelty(near) < 1.2).all()
-    assert (model.novelty(far) > 1).sum() == 3
+    assert (model.novelty(far) > 1).sum() >= 2
     plain = type(model)(model.config, model.params, model.scales, model.calibrations, model.card)
     for name in ("shielding", "efg"):
         inside = model.novelty(near) < 1
         np.testing.assert_array_equal(model.uncertainty(near, name)[inside], plain.uncertainty(near, name)[inside])
         np.testing.assert_array_equal(model.predict(far, name).values, plain.predict(far, name).values)
-        assert ((model.uncertainty(far, name) > 1.1 * plain.uncertainty(far, name)) == (model.novelty(far) > 1)).all()
+        assert ((model.uncertainty(far, name) > plain.uncertainty(far, name)) == (model.novelty(far) > 1)).all()
         truth = small_tensor_model(network=TENSORS).predict(far, name).values
         error = np.sqrt(np.mean((model.predict(far, name).values - truth) ** 2))
         told, before = (np.sqrt(np.mean(each.uncertainty(far, name) ** 2)) for each in (model, plain))
-        assert before < 0.6 * error
-        assert 1.2 * before < told < 1.5 * error
+        assert before < 0.7 * error
+        assert 1.02 * before < told < 1.5 * error
     for each in compare(model, samples[10:]):
         assert 0.3 < each.coverage(1.0) <= 1.0
 
 
-def test_it_is_the_same_after_a_training_of_all(learnt):
+def test_calibrating_anew_gives_the_same(learnt):
     """`calibrated` finds the same domain for the same learnt samples, and keeps the one it has without them."""
     model, samples = learnt
     again = calibrated(model, samples[10:], learnt=samples[:10])
@@ -152,7 +195,7 @@ def test_a_structure_is_as_far_as_its_atoms():
     """Root mean square over the real atoms, fillers left out, for the property of a structure beside one of its atoms."""
     total = Property(name="polarisability", unit="a.u.", irreps="0e+2e", pooling="sum")
     model, rng = small_tensor_model((EFG, total), network=TENSORS), np.random.default_rng(0)
-    domain = fit_domain(0.1 * rng.normal(size=(60, 4)), np.arange(60) % 3, 3)
+    domain = fit_domain(seen(0.1 * rng.normal(size=(60, 4)), np.arange(60) % 3), 3)
     calibrations = tuple(each._replace(beyond=np.asarray(0.1)) for each in model.calibrations)
     model = dataclasses.replace(model, domain=domain, calibrations=calibrations)
     for structure in crystals(2):

@@ -19,14 +19,18 @@ from jaxnmr.potential._model import species_of
 from jaxnmr.potential._tensor_network import TensorConfig, backbone_chunks, feature_irreps
 from jaxnmr.potential._weights import flatten
 from jaxnmr.potential.training._batches import FeatureBatch, StructureBatch, StructureBatches
+from jaxnmr.potential.training._domain import Seen
 from jaxnmr.potential.training._samples import Sample
+from jaxnmr.potential.training._scales import places
 
-__all__ = ["digest", "every_feature", "features", "standard_of"]
+__all__ = ["digest", "even_scalars", "every_feature", "features", "standard_of"]
 
 # The version rises when the same backbone and structure give other features, so that files of before are not found.
 _FORMAT, _VERSION = "jaxnmr-features", 2
 # Atoms that go through the backbone together.
 _ATOMS = 256
+# Structures that tell where learnt atoms lie, unless an element has been met less often than so many times.
+_STRUCTURES, _OF_EACH = 400, 200
 
 
 def features(
@@ -91,6 +95,44 @@ def every_feature(config: TensorConfig, backbone: dict, samples: Sequence[Sample
     made = [(chunks, species) for _, chunks, species in _computed(config, backbone, samples, rows)]
     chunks = tuple(np.concatenate(parts) for parts in zip(*(chunks for chunks, _ in made), strict=True))
     return FeatureBatch(chunks, np.concatenate([species for _, species in made]), ())
+
+
+def even_scalars(config: TensorConfig, backbone: dict, samples: Sequence[Sample], every: bool = False) -> Seen | None:
+    """What a `Domain` is made of, from few structures and few numbers of each: those of atoms with a label.
+
+    Args:
+        config: the model.
+        backbone: parameters of its backbone.
+        samples: structures and labels.
+        every: all atoms of structures that have any label, for properties of whole structures.
+
+    Returns:
+        None without any label.
+    """
+    rows = []
+    for sample in samples:
+        n = len(sample.structure)
+        if every:
+            there = np.full(n, any(not np.isnan(values).all() for values in sample.values))
+        else:
+            there = np.any([~np.isnan(values.reshape(n, -1)).any(axis=1) for values in sample.values], axis=0)
+        rows.append(np.flatnonzero(there))
+    # By chance, and on until each element has been met often enough.
+    met, chosen = dict.fromkeys(range(len(config.network.elements)), 0), []
+    for k in np.random.default_rng(0).permutation(len(samples)).tolist():
+        mine = places(config.network, samples[k])[rows[k]]
+        if mine.size and (len(chosen) < _STRUCTURES or any(met[z] < _OF_EACH for z in set(mine.tolist()))):
+            chosen.append(k)
+            for z in mine.tolist():
+                met[z] += 1
+    if not chosen:
+        return None
+    place = [irrep.kind for irrep in feature_irreps(config.network)].index((0, 1))
+    parts = [
+        (chunks[place][:, 0, :], species, np.full(len(species), chosen[n]))
+        for n, chunks, species in _computed(config, backbone, [samples[k] for k in chosen], [rows[k] for k in chosen])
+    ]
+    return Seen(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def standard_of(config: TensorConfig, batch: FeatureBatch) -> dict:

@@ -13,23 +13,19 @@ import numpy as np
 from jaxnmr.potential._domain import Domain
 from jaxnmr.potential._potential import Potential
 from jaxnmr.potential._tensor_model import TensorModel
-from jaxnmr.potential._tensor_network import Calibration, scalars_of
+from jaxnmr.potential._tensor_network import Calibration, feature_irreps
 from jaxnmr.potential._weights import flatten
 from jaxnmr.potential.training._batches import FeatureBatch, FeatureBatches, StructureBatches
 from jaxnmr.potential.training._calibrate import BARE, fit_calibration
 from jaxnmr.potential.training._course import Progress
-from jaxnmr.potential.training._domain import fit_domain
-from jaxnmr.potential.training._frozen import digest, every_feature, features
+from jaxnmr.potential.training._domain import Seen, fit_domain
+from jaxnmr.potential.training._frozen import digest, even_scalars, features
 from jaxnmr.potential.training._loop import check_frozen, optimise
 from jaxnmr.potential.training._samples import Sample
 from jaxnmr.potential.training._settings import Settings
 from jaxnmr.potential.training._tasks import EnergyTask, TensorTask
 
 __all__ = ["Trained", "calibrated", "check_settings", "train"]
-
-
-# Structures and atoms that tell where learnt atoms lie, at most: a scatter of a few hundred channels asks for no more.
-_FOR_DOMAIN, _ATOMS_FOR_DOMAIN = 400, 50_000
 
 
 class Trained(NamedTuple):
@@ -86,12 +82,13 @@ def train(
     if frozen:
         cache = folder / "features" if cache is None and folder is not None else cache
         backbone = params.pop("backbone")
-        learnt = features(config, backbone, samples, cache)[0]
+        learnt, owner = features(config, backbone, samples, cache)
         held = features(config, backbone, validation, cache)[0] if validation else None
         batches = FeatureBatches(learnt, settings.batch_size)
         judged = None if held is None else FeatureBatches(held, 1024)
+        seen = _seen_in(model, learnt, owner), None if held is None else _seen_in(model, held, None)
     else:
-        backbone = learnt = held = None
+        backbone = seen = None
         batches = StructureBatches(config.network, config.properties, samples, settings.batch_size)
         judged = StructureBatches(config.network, config.properties, validation, settings.batch_size) if validation else None
     task = TensorTask(config, model.scales, settings)
@@ -109,9 +106,8 @@ def train(
     # What an earlier training found belongs to its parameters.
     bare = tuple(_number(BARE, model) for _ in model.properties)
     done = TensorModel(config, whole, model.scales, bare, model.card)
-    learnt = _seen(done, samples) if learnt is None else learnt
-    held = _seen(done, validation) if held is None and validation else held
-    done = dataclasses.replace(done, domain=_domain(done, learnt, held))
+    seen = (_seen(done, samples), _seen(done, validation)) if seen is None else seen
+    done = dataclasses.replace(done, domain=_domain(done, *seen))
     if judged is not None:
         done = _calibrated(done, task, found, judged)
     return Trained(done, course)
@@ -194,31 +190,25 @@ def _calibrated(
     return dataclasses.replace(model, calibrations=tuple(calibrations))
 
 
-def _seen(model: TensorModel, samples: Sequence[Sample]) -> FeatureBatch | None:
-    """Features of the labelled atoms of some structures, as the trained backbone makes them; None without any label."""
-    some = [sample for sample in samples if any(not np.isnan(values).all() for values in sample.values)]
-    some = some[:: -(-len(some) // _FOR_DOMAIN) or 1]
-    if not some:
-        return None
-    if any(prop.pooling != "none" for prop in model.properties):
-        return every_feature(model.config, model.params["backbone"], some)
-    return features(model.config, model.params["backbone"], some)[0]
+def _seen(model: TensorModel, samples: Sequence[Sample]) -> Seen | None:
+    """Features of atoms with labels, as the trained backbone makes them; None without any label."""
+    pooled = any(prop.pooling != "none" for prop in model.properties)
+    return even_scalars(model.config, model.params["backbone"], samples, every=pooled)
 
 
-def _domain(model: TensorModel, learnt: FeatureBatch | None, held: FeatureBatch | None) -> Domain | None:
+def _seen_in(model: TensorModel, batch: FeatureBatch, owner: np.ndarray | None) -> Seen:
+    """The same of features that are there."""
+    place = [irrep.kind for irrep in feature_irreps(model.config.network)].index((0, 1))
+    species = np.asarray(batch.species)
+    return Seen(np.asarray(batch.chunks[place])[:, 0, :], species, np.zeros(len(species)) if owner is None else owner)
+
+
+def _domain(model: TensorModel, learnt: Seen | None, held: Seen | None) -> Domain | None:
     """Where learnt atoms lie, in the model's precision."""
     if learnt is None:
         return model.domain
-    mine, others = (None if each is None else _known(model, each) for each in (learnt, held))
-    assert mine is not None
-    found = fit_domain(*mine, len(model.config.network.elements), others)
+    found = fit_domain(learnt, len(model.config.network.elements), held)
     return Domain(*(jax.numpy.asarray(part, model.dtype) for part in found))
-
-
-def _known(model: TensorModel, batch: FeatureBatch) -> tuple[np.ndarray, np.ndarray]:
-    """Even scalars and places of some atoms."""
-    chunks, step = tuple(jax.numpy.asarray(chunk) for chunk in batch.chunks), -(-len(batch.species) // _ATOMS_FOR_DOMAIN)
-    return np.asarray(scalars_of(model.config.network, chunks))[::step], np.asarray(batch.species)[::step]
 
 
 def _number(calibration: Calibration, model: TensorModel) -> Calibration:
