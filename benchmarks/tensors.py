@@ -151,6 +151,18 @@ def told(comparison: Comparison) -> dict[str, float | int]:
     }
 
 
+def novelties(model: TensorModel, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
+    """How far the labelled elements' atoms are from those that were learnt."""
+    found: dict[str, list[float]] = {}
+    for sample in samples:
+        for symbol, novelty in zip(sample.structure.species, model.novelty(sample.structure).tolist(), strict=True):
+            found.setdefault(symbol, []).append(novelty)
+    return {
+        symbol: {"novelty_median": float(np.median(each)), "novelty_beyond_1": float(np.mean(np.array(each) > 1))}
+        for symbol, each in found.items()
+    }
+
+
 def brief(each: Comparison) -> str:
     """One line."""
     shares = f"{each.coverage(1.0):.2f} and {each.coverage(1.96):.2f} within 1 and 1.96 u"
@@ -211,18 +223,22 @@ def run_gehlenite(given: argparse.Namespace) -> dict:
         model, seconds = tuned(given, model, *sets[:2], 0)
         found = compare(model, sets[2])
     results: dict = {"seconds": seconds, "cells": len(samples)}
+    far = novelties(model, sets[2])
     results["test"] = {
-        each.element: told(each) | {"ridge_rmse": RIDGE[each.element]} | before.get(each.element, {}) for each in found
+        each.element: told(each) | {"ridge_rmse": RIDGE[each.element]} | before.get(each.element, {}) | far[each.element]
+        for each in found
     }
     for each in found:
         print(f"{each.element}: RMSE {each.rmse:.5f} a.u., ridge {RIDGE[each.element]}, R2 {each.r2:.4f}")
     for name, path in (("MFI", DATA / "spinach" / "alsilicate.magres"), ("AlPO-14", DATA / "simpyson" / "AlPO-14.magres")):
         results[name] = {}
-        for each in compare(model, [as_sample(read(path), (EFG,))]):
+        other = [as_sample(read(path), (EFG,))]
+        far = novelties(model, other)
+        for each in compare(model, other):
             if not np.isnan(each.found).any():
                 told_by = float(np.sqrt(np.mean(each.uncertainty**2)))
-                results[name][each.element] = told(each) | {"uncertainty": told_by}
-                print(f"{name} {each.element}: RMSE {each.rmse:.4f} a.u., uncertainty {told_by:.4f}")
+                results[name][each.element] = told(each) | {"uncertainty": told_by} | far[each.element]
+                print(f"{name} {each.element}: {brief(each)}, uncertainty {told_by:.4f}, novelty {far[each.element]}")
     plots(found, named(given))
     return results
 
@@ -239,7 +255,8 @@ def run_khco3(given: argparse.Namespace) -> dict:
             groups.setdefault(SHIFTED[name], []).append(sample)
     found = {name: compare(model, some) for name, some in groups.items()}
     for name, some in found.items():
-        results[name] = {f"{each.name} {each.element}": told(each) for each in some}
+        far = novelties(model, groups[name])
+        results[name] = {f"{each.name} {each.element}": told(each) | far[each.element] for each in some}
         for each in some:
             print(f"{name} {each.name} {each.element}: {brief(each)}")
     held_out = [some for name, some in found.items() if name not in SHIFTED.values()]

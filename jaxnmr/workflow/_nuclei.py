@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxnmr.errors import warn
 from jaxnmr.isotopes import isotope
 from jaxnmr.spins import selected
 from jaxnmr.structure import Structure
@@ -14,6 +15,9 @@ from jaxnmr.workflow._config import RunConfig
 from jaxnmr.workflow._records import TensorsOfStates
 
 __all__ = ["tensors_in"]
+
+# A hundredth of the atoms that are like the learnt ones lies beyond 1.
+_FAR = 2.0
 
 
 def tensors_in(model: Any, states: Sequence[Structure], config: RunConfig) -> TensorsOfStates:
@@ -43,9 +47,22 @@ def tensors_in(model: Any, states: Sequence[Structure], config: RunConfig) -> Te
         raise ValueError(
             f"tensors.file: has no tensor for some {nucleus.symbol} in some minimum; name atoms that have them."
         )
+    if getattr(model, "domain", None) is not None:
+        _warn_of_far(np.array([np.asarray(model.novelty(each))[nuclei] for each in states]), nucleus.symbol)
     names = tuple(states[0].names[k] for k in nuclei)
     parts = _parts(model, states, np.asarray(nuclei))
     return TensorsOfStates(tuple(int(k) for k in nuclei), names, shielding, efg, errors[0], errors[1], parts)
+
+
+def _warn_of_far(novelty: np.ndarray, symbol: str) -> None:
+    """Nuclei whose surroundings the tensor model has learnt nothing like."""
+    far = np.nanmax(np.where(np.isnan(novelty), -np.inf, novelty), axis=0)
+    count = int((far > _FAR).sum())
+    if count:
+        warn(
+            f"tensors.file: the surroundings of {count} of {far.size} {symbol} are up to {far.max():.2g} times as far from "
+            "those that the model has learnt as these reach; their tensors are extrapolated. Train it on such structures."
+        )
 
 
 def _parts(model: Any, states: Sequence[Structure], nuclei: np.ndarray) -> np.ndarray:

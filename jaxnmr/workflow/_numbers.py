@@ -348,5 +348,12 @@ def _not_known(result: Result) -> list[str]:
         ):
             if result.bands and getattr(how.uncertainty, key) == 0:
                 found.append(f"{what}: the band was drawn without it, since uncertainty.{key} is 0.")
+        nuclei = result.tensors
+        names = ("shielding", "efg") if isotope(how.experiment.isotope).is_quadrupolar else ("shielding",)
+        silent = [n for n in names if nuclei is not None and np.isnan(getattr(nuclei, f"{n}_error")).any()]
+        if silent:
+            found.append(
+                f"The tensor model's error of {' and '.join(silent)}: it tells none, and the band was drawn without it."
+            )
         found.append("The error of the shifts' reference, tensors.reference_ppm: the band was drawn without it.")
     return [*found, *_ALWAYS]

@@ -10,13 +10,14 @@ import pytest
 import jaxnmr as jn
 from jaxnmr.dynamics import Surface
 from jaxnmr.dynamics._units import OMEGA
-from jaxnmr.errors import warn
+from jaxnmr.errors import JaxnmrWarning, warn
 from jaxnmr.potential import Property
 from jaxnmr.structure import Structure, supercell
 from jaxnmr.workflow import Step, prepared
 from jaxnmr.workflow._compare import compared_or_why
 from jaxnmr.workflow._crystal import ends_of
 from jaxnmr.workflow._hops import moved_groups
+from jaxnmr.workflow._nuclei import tensors_in
 from jaxnmr.workflow._records import Explored, Relaxed
 from jaxnmr.workflow._remarks import remarks_of
 
@@ -242,3 +243,23 @@ def test_warnings_on_the_way_are_remarks(tmp_path):
         if _ == 0:
             assert any("doubtful" in str(each.message) for each in heard)
     assert jnp.isfinite(found.still().intensity).all()
+
+
+class Strange(toy.Tensors):
+    """A tensor model that has learnt nothing like this proton's neighbour."""
+
+    domain = True
+
+    def novelty(self, structure):
+        """Far for carbon, unknown for hydrogen."""
+        return np.array([7.0, np.nan])
+
+
+def test_nuclei_unlike_the_learnt_are_told(tmp_path):
+    """How far, and how many; nothing of a model that does not know."""
+    asked, states = config(tmp_path), [toy.atoms(toy.X0), toy.atoms(toy.X1)]
+    with pytest.warns(JaxnmrWarning, match=r"surroundings of 1 of 1 C are up to 7 times as far"):
+        tensors_in(Strange(), states, asked)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tensors_in(toy.Tensors(), states, asked)

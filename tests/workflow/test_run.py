@@ -81,7 +81,7 @@ def test_crossings_that_turn_back_are_taken_off(tmp_path, whole):
     # Few trajectories know the share to some per cent: that alone makes a band, and the report says what is in none.
     assert len(again.spectra[0].low) and not len(whole.spectra[0].low)
     left_out = [line for line in numbers["not_known"] if "band was drawn without" in line]
-    for key in ("barrier_ev", "energy_ev", "rate_error", "reference_ppm"):
+    for key in ("barrier_ev", "energy_ev", "rate_error", "reference_ppm", "model's error of shielding"):
         assert sum(key in line for line in left_out) == 1
 
     over = toy.config(tmp_path, rates__recrossing_pairs=200, rates__recrossing_fs=40.0, sample__dt_fs=0.2)
@@ -173,13 +173,13 @@ def test_without_hops_both_spectra_are_one(tmp_path):
 
 def test_a_search_finds_the_other_minimum(tmp_path):
     """With nothing given but the start: the same barrier and line as from the end that was given."""
-    changes = {"motion__ends": [], "motion__hops": "explore", "motion__explore_hops": 10, "motion__explore_walkers": 1}
+    changes = {"motion__ends": [], "motion__hops": "explore", "motion__explore_hops": 25, "motion__explore_walkers": 1}
     result, told = made(toy.config(tmp_path, **changes))
     assert result.explored is not None and len(result.explored.energies) == 1
     assert result.explored.energies[0] == pytest.approx(toy.along(toy.X1) - toy.along(toy.X0), abs=1e-3)
     assert result.rates is not None and result.rates.htst[0, 0] == pytest.approx(toy.rate(), rel=1e-3)
     assert "explore" in {step.name for step in told}
-    assert any("of 10 hops" in step.state for step in told if step.name == "explore")
+    assert any("of 25 hops" in step.state for step in told if step.name == "explore")
     numbers = json.loads((result.folder / "report.json").read_text())
     assert numbers["explored"]["energies_ev"] == result.explored.energies.tolist()
     assert "found 1 other minima" in (result.folder / "report.html").read_text()
