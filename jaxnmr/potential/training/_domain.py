@@ -48,36 +48,33 @@ def thinned(seen: Seen) -> Seen:
     return Seen(*(part[rows] for part in seen))
 
 
-def fit_domain(learnt: Seen, n_elements: int, held: Seen | None = None) -> Domain:
+def fit_domain(learnt: Seen, n_elements: int) -> Domain:
     """Means, scatter and ends of learnt atoms.
 
     Learnt atoms are nearer than others of their kind, because mean and scatter were made to fit them, and the more so the
-    fewer they are. Where atoms like them end is therefore asked of those that were held out, or of one half of the samples
-    by the other.
+    fewer they are. Where atoms like them end is therefore asked of one half of the samples by the other, of a single
+    sample's atoms likewise. Those that are held out have no say: they may be of another kind.
 
     Args:
         learnt: atoms with labels.
         n_elements: how many elements the model knows.
-        held: atoms that were held out.
 
     Returns:
-        In double precision. Ends are NaN of elements of which fewer than ten atoms, or atoms of one sample alone, are there.
+        In double precision. Ends are NaN of elements of which fewer than ten atoms are there.
     """
     learnt = thinned(learnt)
     found = _fitted(learnt, n_elements)
+    owners = learnt.owner if np.ptp(learnt.owner) else np.arange(len(learnt.owner))
+    samples = np.random.default_rng(0).permutation(np.unique(owners))
+    first = np.isin(owners, samples[: samples.size // 2])
+    halves = [Seen(*(part[rows] for part in learnt)) for rows in (first, ~first)] if samples.size > 1 else []
+    fitted = [_fitted(half, n_elements) for half in halves]
     end = found.end.copy()
-    others = [] if held is None else [(learnt, found, thinned(held))]
-    told = set() if held is None else {z for z in np.unique(held.species) if np.sum(held.species == z) >= _LEAST}
-    samples = np.random.default_rng(0).permutation(np.unique(learnt.owner))
-    if samples.size > 1 and not set(np.unique(learnt.species)) <= told:
-        first = np.isin(learnt.owner, samples[: samples.size // 2])
-        halves = [Seen(*(part[rows] for part in learnt)) for rows in (first, ~first)]
-        others += [(one, _fitted(one, n_elements), two) for one, two in (halves, halves[::-1])]
     for z in np.flatnonzero(~np.isnan(end)):
         away = [
-            _away(domain, Seen(*(part[seen.species == z] for part in seen)))
-            for known, domain, seen in (others[:1] if z in told else others)
-            if z in known.species
+            _away(domain, Seen(*(part[other.species == z] for part in other)))
+            for half, domain, other in zip(halves, fitted, halves[::-1], strict=True)
+            if z in half.species and z in other.species
         ]
         outside = np.concatenate([*away, np.zeros(0)])
         end[z] = max(end[z], np.quantile(outside, _WITHIN)) if outside.size >= _LEAST else np.nan

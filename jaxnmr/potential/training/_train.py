@@ -15,7 +15,7 @@ from jaxnmr.potential._potential import Potential
 from jaxnmr.potential._tensor_model import TensorModel
 from jaxnmr.potential._tensor_network import Calibration, feature_irreps
 from jaxnmr.potential._weights import flatten
-from jaxnmr.potential.training._batches import FeatureBatch, FeatureBatches, StructureBatches
+from jaxnmr.potential.training._batches import FeatureBatches, StructureBatches
 from jaxnmr.potential.training._calibrate import BARE, fit_calibration
 from jaxnmr.potential.training._course import Progress
 from jaxnmr.potential.training._domain import Seen, fit_domain
@@ -86,7 +86,8 @@ def train(
         held = features(config, backbone, validation, cache)[0] if validation else None
         batches = FeatureBatches(learnt, settings.batch_size)
         judged = None if held is None else FeatureBatches(held, 1024)
-        seen = _seen_in(model, learnt, owner), None if held is None else _seen_in(model, held, None)
+        place = [irrep.kind for irrep in feature_irreps(config.network)].index((0, 1))
+        seen = Seen(np.asarray(learnt.chunks[place])[:, 0, :], np.asarray(learnt.species), owner)
     else:
         backbone = seen = None
         batches = StructureBatches(config.network, config.properties, samples, settings.batch_size)
@@ -106,8 +107,7 @@ def train(
     # What an earlier training found belongs to its parameters.
     bare = tuple(_number(BARE, model) for _ in model.properties)
     done = TensorModel(config, whole, model.scales, bare, model.card)
-    seen = (_seen(done, samples), _seen(done, validation)) if seen is None else seen
-    done = dataclasses.replace(done, domain=_domain(done, *seen))
+    done = dataclasses.replace(done, domain=_domain(done, _seen(done, samples) if seen is None else seen))
     if judged is not None:
         done = _calibrated(done, task, found, judged)
     return Trained(done, course)
@@ -137,7 +137,7 @@ def calibrated(model: TensorModel, samples: Sequence[Sample], learnt: Sequence[S
         learnt: what it has learnt from, for the domain of these atoms; without, the model keeps the domain that it has.
     """
     if learnt:
-        model = dataclasses.replace(model, domain=_domain(model, _seen(model, learnt), _seen(model, samples)))
+        model = dataclasses.replace(model, domain=_domain(model, _seen(model, learnt)))
     task = TensorTask(model.config, model.scales, Settings())
     batches = StructureBatches(model.config.network, model.config.properties, samples, 4)
     return _calibrated(model, task, model.params, batches)
@@ -196,18 +196,11 @@ def _seen(model: TensorModel, samples: Sequence[Sample]) -> Seen | None:
     return even_scalars(model.config, model.params["backbone"], samples, every=pooled)
 
 
-def _seen_in(model: TensorModel, batch: FeatureBatch, owner: np.ndarray | None) -> Seen:
-    """The same of features that are there."""
-    place = [irrep.kind for irrep in feature_irreps(model.config.network)].index((0, 1))
-    species = np.asarray(batch.species)
-    return Seen(np.asarray(batch.chunks[place])[:, 0, :], species, np.zeros(len(species)) if owner is None else owner)
-
-
-def _domain(model: TensorModel, learnt: Seen | None, held: Seen | None) -> Domain | None:
+def _domain(model: TensorModel, learnt: Seen | None) -> Domain | None:
     """Where learnt atoms lie, in the model's precision."""
     if learnt is None:
         return model.domain
-    found = fit_domain(learnt, len(model.config.network.elements), held)
+    found = fit_domain(learnt, len(model.config.network.elements))
     return Domain(*(jax.numpy.asarray(part, model.dtype) for part in found))
 
 
