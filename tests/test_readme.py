@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme_blocks import README, python_blocks, setup_commands
+from tests.readme_blocks import FENCE, README, python_blocks, setup_commands
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,6 +28,36 @@ def test_code_runs(tmp_path, without):
     )
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr, done.stderr
+
+
+def test_code_of_atoms_runs(tmp_path):
+    """The block that needs the models which come along, by itself."""
+    plain = python_blocks(("atoms",))
+    (block,) = [each for each in python_blocks() if each not in plain]
+    (tmp_path / "block.py").write_text(block + "\nassert abs(slope + forces).max() < 1e-3 and not (novelty > 1).any()\n")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "block.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_trainings_are_understood(tmp_path):
+    """The files for `jaxnmr train` have no key that is not known."""
+    from jaxnmr.cli._train_config import read_config
+
+    blocks = [
+        body for language, marks, body in FENCE.findall(README.read_text(encoding="utf-8")) if marks.strip() == "train"
+    ]
+    assert len(blocks) == 2
+    for name in ("frames/a.extxyz", "frames/900K.extxyz", "calculated/a.magres"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for block in blocks:
+        (tmp_path / "a.toml").write_text(block)
+        config = read_config(tmp_path / "a.toml", None)
+        assert config.model.start == tmp_path / "nequix-oam-1.nqx"
+        assert [path.name for path in config.data.train] == [f"a{config.data.train[0].suffix}"]
 
 
 def test_first_screen():

@@ -72,7 +72,11 @@ def _all_tensors(structures: Path, model: Path, output: Path, frame: int | None,
         names = [prop.name for prop in network.properties]
         asked = [name for name in ("shielding", "efg") if name in names]
         if not asked:
-            raise Failure(f"model: {model} predicts neither shielding nor efg, which such files hold.")
+            known = ", ".join(names)
+            raise Failure(
+                f"model: {model} predicts neither shielding nor efg, which such files hold; in Python "
+                f"jn.load_tensor_model(...).predict(atoms, {names[0]!r}) gives its {known}."
+            )
         frames = _frames(structures, frame)
         if output.suffix.lower() == ".magres" and len(frames) > 1:
             raise Failure(f"output: magres holds one structure, {structures} has {len(frames)}; add --frame, or use extxyz.")

@@ -83,6 +83,11 @@ def train(config: Config, *, restart: bool, dry_run: bool, as_json: bool, x64: b
         for name, files in (("validation", config.data.validation), ("test", config.data.test)):
             for twice in sorted({each.resolve() for each in files} & {each.resolve() for each in config.data.train}):
                 say(f"warning: {twice.name} is in data.train and in data.{name}: errors there tell nothing of others.")
+        if not sets["validation"]:
+            say(
+                "warning: nothing is held out, so that the last epoch is taken and no uncertainty is calibrated; name "
+                "data.validation, or give more structures for data.validation_fraction."
+            )
         if dry_run:
             return
         folder.mkdir(exist_ok=True)
@@ -248,8 +253,13 @@ def _known(start: Path) -> Potential:
 def _card(
     model: Potential | TensorModel, config: Config, sets: dict[str, tuple[Sample, ...]], rows: list[dict]
 ) -> ModelCard:
-    """What the file says of the model: the entries of the one it started from, unless the configuration has its own."""
-    own = {name: text for name, text in config.card if text}
+    """What the file says of the model: the entries of the one it started from, unless the configuration has its own.
+
+    Its name is its own in any case: two models with heads on one backbone must not be taken for each other, or for that.
+    """
+    own = {"name": config.output.folder.resolve().name} | {name: text for name, text in config.card if text}
+    if config.model.start is not None and not config.card.description:
+        own["description"] = f"Trained from {model.card.name or config.model.start.name}. {model.card.description}".strip()
     return model.card.model_copy(update=own | {"training": _record(config, sets, rows)})
 
 

@@ -23,7 +23,7 @@ from jaxnmr.potential.training._domain import Seen
 from jaxnmr.potential.training._samples import Sample
 from jaxnmr.potential.training._scales import places
 
-__all__ = ["digest", "even_scalars", "every_feature", "features", "standard_of"]
+__all__ = ["digest", "even_scalars", "every_feature", "features", "refuse_pooled", "standard_of"]
 
 # The version rises when the same backbone and structure give other features, so that files of before are not found.
 _FORMAT, _VERSION = "jaxnmr-features", 2
@@ -51,9 +51,7 @@ def features(
     Raises:
         ValueError: a property of whole structures, which single atoms cannot teach; no label; as `StructureBatches`.
     """
-    pooled = [prop.name for prop in config.properties if prop.pooling != "none"]
-    if pooled:
-        raise ValueError(f"frozen: {pooled[0]} is of whole structures; train it with the backbone (frozen = false).")
+    refuse_pooled(config)
     rows, labels, owner = [], [[] for _ in config.properties], []
     for k, sample in enumerate(samples):
         flat = [values.reshape(len(sample.structure), -1) for values in sample.values]
@@ -81,6 +79,13 @@ def features(
     species = np.concatenate([ready[k][1] for k in range(len(samples))])
     values = tuple(np.concatenate(collected) for collected in labels)
     return FeatureBatch(chunks, species, values), np.concatenate(owner)
+
+
+def refuse_pooled(config: TensorConfig) -> None:
+    """Single atoms cannot teach properties of whole structures."""
+    pooled = [prop.name for prop in config.properties if prop.pooling != "none"]
+    if pooled:
+        raise ValueError(f"frozen: {pooled[0]} is of whole structures; train it with the backbone (frozen = false).")
 
 
 def every_feature(config: TensorConfig, backbone: dict, samples: Sequence[Sample]) -> FeatureBatch:

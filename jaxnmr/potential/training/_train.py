@@ -19,7 +19,7 @@ from jaxnmr.potential.training._batches import FeatureBatches, StructureBatches
 from jaxnmr.potential.training._calibrate import BARE, fit_calibration
 from jaxnmr.potential.training._course import Progress
 from jaxnmr.potential.training._domain import Seen, fit_domain
-from jaxnmr.potential.training._frozen import digest, even_scalars, features
+from jaxnmr.potential.training._frozen import digest, even_scalars, features, refuse_pooled
 from jaxnmr.potential.training._loop import check_frozen, optimise
 from jaxnmr.potential.training._samples import Sample
 from jaxnmr.potential.training._settings import Settings
@@ -122,8 +122,10 @@ def check_settings(model: Potential | TensorModel, settings: Settings, *, frozen
         frozen: as for `train`.
 
     Raises:
-        ValueError: names to freeze that are not there.
+        ValueError: names to freeze that are not there, properties of whole structures on frozen features.
     """
+    if frozen and isinstance(model, TensorModel):
+        refuse_pooled(model.config)
     params = {name: part for name, part in model.params.items() if not (frozen and name == "backbone")}
     check_frozen(settings, params)
 
