@@ -50,7 +50,7 @@ def read_checkpoint(path: Path, like: Any, fingerprint: str) -> tuple[Any, dict[
     if place.get("fingerprint") != fingerprint or not same:
         raise ValueError(
             f"path: {path} is the checkpoint of a training with other settings or data; remove it to begin anew "
-            "(--restart), or train in another folder: there, from the model of this folder as model.start, to go on from what "
-            "was learnt."
+            "(--restart), or train in another folder: there, from the model of this folder as model.start, to go on from "
+            "what was learnt."
         )
     return jax.tree.unflatten(structure, [jnp.asarray(array) for array in given]), place
