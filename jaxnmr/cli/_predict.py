@@ -17,6 +17,7 @@ import typer
 import jaxnmr as jn
 from jaxnmr.cli._predict_frames import check_elements, places_of, predictions, progress
 from jaxnmr.cli._say import Failure, say, warnings_to
+from jaxnmr.potential import NOVEL
 from jaxnmr.potential.training import uncalibrated
 from jaxnmr.saving import written_aside
 
@@ -26,8 +27,6 @@ __all__ = ["predict"]
 _COLUMNS = {"shielding": "ms", "efg": "efg"}
 # Atoms whose rows are written together: some ten megabytes of text.
 _PIECE = 20000
-# A hundredth of what is like the learnt lies beyond 1.
-_FAR = 2.0
 
 
 def predict(
@@ -177,12 +176,12 @@ def _warn(network: jn.TensorModel, asked: Sequence[str], frames: Sequence[jn.Str
 def _warn_of_far(novelty: np.ndarray) -> None:
     """How many atoms are unlike those that the model has learnt from."""
     known = novelty[~np.isnan(novelty)]
-    far = known[known > _FAR]
+    far = known[known > NOVEL]
     if far.size:
         say(
             f"warning: {far.size} of {known.size} atoms are unlike those the model has learnt from, up to {far.max():.2g} "
-            "times as far from these as they reach (novelty). Their values are extrapolated, and their uncertainties are no "
-            "more than in proportion to the distance."
+            "times as far from these as they reach (novelty). Their values are extrapolated, and their uncertainties "
+            "only grow in proportion to that distance."
         )
 
 

@@ -4,6 +4,7 @@ from jaxnmr.potential._architectures import add_architecture
 from jaxnmr.potential._backbone import Backbone, BackboneConfig
 from jaxnmr.potential._calculator import calculator
 from jaxnmr.potential._card import ModelCard
+from jaxnmr.potential._domain import NOVEL
 from jaxnmr.potential._features import NodeFeatures
 from jaxnmr.potential._file import load_potential, save_potential
 from jaxnmr.potential._potential import Evaluation, Potential
@@ -15,6 +16,7 @@ from jaxnmr.potential.nequip import NequipConfig
 
 __all__ = [
     "EFG",
+    "NOVEL",
     "SHIELDING",
     "Backbone",
     "BackboneConfig",

@@ -45,12 +45,21 @@ def fused_messages(
         weights: of each channel of each path.
 
     Raises:
-        ImportError: cuequivariance-jax is not installed.
+        ImportError: cuequivariance-jax is not installed, or on a GPU its kernels.
     """
     try:
         import cuequivariance_jax as cuex
     except ImportError:
         raise missing_extra("cuequivariance-jax", "nvidia") from None
+    on_gpu = jax.default_backend() == "gpu"
+    if on_gpu:
+        try:
+            import cuequivariance_ops_jax  # noqa: F401  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ImportError(
+                f"the kernels of cuEquivariance cannot be loaded ({error}); install those of this machine's CUDA: "
+                "pip install cuequivariance-ops-jax-cu12, or cuequivariance-ops-jax-cu13."
+            ) from None
     n, width = neighbors.shape
     plan = polynomial(irreps, paths, round(harmonics.shape[-1] ** 0.5) - 1)
     # A kernel that reads beyond the end reads what it wants.
@@ -64,7 +73,7 @@ def fused_messages(
             [weights.reshape(n * width, -1), features, harmonics.reshape(n * width, -1)],
             [out],
             [None, (senders,), None, (receivers,)],
-            method="uniform_1d" if jax.default_backend() == "gpu" else "naive",
+            method="uniform_1d" if on_gpu else "naive",
             options={"math_dtype": features.dtype.name},
             name="messages",
         )

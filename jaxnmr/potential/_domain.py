@@ -21,8 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-__all__ = ["Domain", "distance", "excess"]
+__all__ = ["NOVEL", "Domain", "distance", "excess"]
 
+# From here on an atom is called unlike the learnt: in novelty, of which one in a hundred like them lies beyond 1.
+NOVEL = 2.0
 Numbers = Array | np.ndarray
 
 

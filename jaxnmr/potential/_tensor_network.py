@@ -48,6 +48,7 @@ __all__ = [
     "initial_heads",
     "property_values",
     "root_mean_square",
+    "scalar_place",
     "scalars_of",
     "spread",
     "summary",
@@ -274,7 +275,12 @@ def _each_member(
 
 def scalars_of(config: BackboneConfig, chunks: Chunks) -> Float[Array, "atom channel"]:
     """The even scalars among the features of all layers, by which a `Domain` knows atoms."""
-    return dict(zip((irrep.kind for irrep in feature_irreps(config)), chunks, strict=True))[(0, 1)][:, 0, :]
+    return chunks[scalar_place(config)][:, 0, :]
+
+
+def scalar_place(config: BackboneConfig) -> int:
+    """Which of `feature_irreps` are the even scalars."""
+    return [irrep.kind for irrep in feature_irreps(config)].index((0, 1))
 
 
 def spread(each: Float[Array, "member _ ..."]) -> Float[Array, " _"]:

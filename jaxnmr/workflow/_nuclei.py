@@ -9,15 +9,13 @@ import numpy as np
 
 from jaxnmr.errors import warn
 from jaxnmr.isotopes import isotope
+from jaxnmr.potential import NOVEL
 from jaxnmr.spins import selected
 from jaxnmr.structure import Structure
 from jaxnmr.workflow._config import RunConfig
 from jaxnmr.workflow._records import TensorsOfStates
 
 __all__ = ["tensors_in"]
-
-# A hundredth of the atoms that are like the learnt ones lies beyond 1.
-_FAR = 2.0
 
 
 def tensors_in(model: Any, states: Sequence[Structure], config: RunConfig) -> TensorsOfStates:
@@ -57,7 +55,7 @@ def tensors_in(model: Any, states: Sequence[Structure], config: RunConfig) -> Te
 def _warn_of_far(novelty: np.ndarray, symbol: str) -> None:
     """Nuclei whose surroundings the tensor model has learnt nothing like."""
     far = np.nanmax(np.where(np.isnan(novelty), -np.inf, novelty), axis=0)
-    count = int((far > _FAR).sum())
+    count = int((far > NOVEL).sum())
     if count:
         warn(
             f"tensors.file: the surroundings of {count} of {far.size} {symbol} are up to {far.max():.2g} times as far from "

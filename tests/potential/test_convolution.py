@@ -156,6 +156,12 @@ def test_kernels_that_are_not_there_are_named(given, monkeypatch):
     monkeypatch.setitem(sys.modules, "cuequivariance_jax", None)
     with pytest.raises(ImportError, match=r"pip install 'jaxnmr\[nvidia\]'"):
         summed(*given, products="cuequivariance")
+    monkeypatch.undo()
+    pytest.importorskip("cuequivariance_jax")
+    monkeypatch.setitem(sys.modules, "cuequivariance_ops_jax", None)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    with pytest.raises(ImportError, match="pip install cuequivariance-ops-jax-cu12"):
+        summed(*given, products="cuequivariance")
     with pytest.raises(ValueError, match="'rows', 'cuequivariance'"):
         small_potential().with_products("cueq")
 

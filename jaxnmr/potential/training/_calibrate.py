@@ -15,7 +15,7 @@ def fit_calibration(error: np.ndarray, spread: np.ndarray, size: np.ndarray, awa
 
     Held-out data are like the learnt ones and do not tell how errors grow far from both. In proportion to the distance, is
     taken: from the root mean square error at the root mean square distance. Of the models of benchmarks/tensors.py this came
-    within a factor of three of the errors in crystals of another kind, where the committee alone was too sure by four.
+    within a factor of four of the errors in crystals of another kind; the committee alone was too sure by up to five.
 
     Args:
         error: root mean square error over the elements of each value, (n,).

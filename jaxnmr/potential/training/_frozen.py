@@ -16,7 +16,7 @@ from jaxnmr.potential._backbone import BackboneConfig
 from jaxnmr.potential._container import contents, pack, unpack
 from jaxnmr.potential._irreps import Chunks
 from jaxnmr.potential._model import species_of
-from jaxnmr.potential._tensor_network import TensorConfig, backbone_chunks, feature_irreps
+from jaxnmr.potential._tensor_network import TensorConfig, backbone_chunks, feature_irreps, scalar_place
 from jaxnmr.potential._weights import flatten
 from jaxnmr.potential.training._batches import FeatureBatch, StructureBatch, StructureBatches
 from jaxnmr.potential.training._domain import Seen
@@ -132,7 +132,7 @@ def even_scalars(config: TensorConfig, backbone: dict, samples: Sequence[Sample]
                 met[z] += 1
     if not chosen:
         return None
-    place = [irrep.kind for irrep in feature_irreps(config.network)].index((0, 1))
+    place = scalar_place(config.network)
     parts = [
         (chunks[place][:, 0, :], species, np.full(len(species), chosen[n]))
         for n, chunks, species in _computed(config, backbone, [samples[k] for k in chosen], [rows[k] for k in chosen])

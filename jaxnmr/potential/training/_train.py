@@ -13,7 +13,7 @@ import numpy as np
 from jaxnmr.potential._domain import Domain
 from jaxnmr.potential._potential import Potential
 from jaxnmr.potential._tensor_model import TensorModel
-from jaxnmr.potential._tensor_network import Calibration, feature_irreps
+from jaxnmr.potential._tensor_network import Calibration, scalar_place
 from jaxnmr.potential._weights import flatten
 from jaxnmr.potential.training._batches import FeatureBatches, StructureBatches
 from jaxnmr.potential.training._calibrate import BARE, fit_calibration
@@ -86,8 +86,7 @@ def train(
         held = features(config, backbone, validation, cache)[0] if validation else None
         batches = FeatureBatches(learnt, settings.batch_size)
         judged = None if held is None else FeatureBatches(held, 1024)
-        place = [irrep.kind for irrep in feature_irreps(config.network)].index((0, 1))
-        seen = Seen(np.asarray(learnt.chunks[place])[:, 0, :], np.asarray(learnt.species), owner)
+        seen = Seen(np.asarray(learnt.chunks[scalar_place(config.network)])[:, 0, :], np.asarray(learnt.species), owner)
     else:
         backbone = seen = None
         batches = StructureBatches(config.network, config.properties, samples, settings.batch_size)
